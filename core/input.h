@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Input events from front ends to devices. Keys are named by IBM PC set-1 scancodes: 0x01..0x58 plain, or'ed with
+ * 0x100 where the key has the E0 prefix (0x11d = right Ctrl); 0x200 = Pause, 0x137 = Print Screen.
+ * Callers hold the machine lock.
+ */
+#ifndef CORE_INPUT_H
+#define CORE_INPUT_H
+
+#include <stdbool.h>
+
+#define KEY_E0 0x100
+#define KEY_PAUSE 0x200
+
+#define MOUSE_LEFT 1
+#define MOUSE_RIGHT 2
+#define MOUSE_MIDDLE 4
+
+struct input_sink { /* filled in by the devices that take input */
+  void (*key)(void *opaque, int key, bool down);
+  void *key_opaque;
+  void (*mouse)(void *opaque, int dx, int dy, int dz, int buttons); /* dy positive = down; buttons: state MOUSE_* */
+  void *mouse_opaque;
+  int buttons; /* last state */
+  int (*leds)(void *opaque); /* 1 scroll, 2 num, 4 caps; NULL allowed */
+  bool (*key_ready)(void *opaque); /* the keyboard's buffer has been drained: the next key will not be lost */
+};
+
+/* QEMU's sendkey names: "ret", "a", "shift", "ctrl-alt-delete" one part; -1 if unknown. (core/input.c) */
+int input_key_from_name(const char *name);
+/* US layout: the key for an ASCII character and whether Shift goes with it; -1 if none. */
+int input_key_from_ascii(char c, bool *shift);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine owns everything: CPU, memory, ports, clock, devices. One thread runs machine_run; front ends
+ * meet it at the lock.
+ *
+ * machine_lock() from another thread asks the CPU loop to yield and waits (at most one slice, tens of
+ * microseconds). Devices are only called with the lock held.
+ */
+#ifndef CORE_MACHINE_H
+#define CORE_MACHINE_H
+
+#include <stdatomic.h>
+#include <pthread.h>
+
+#include "core/cpu.h"
+#include "core/device.h"
+#include "core/display.h"
+#include "core/engine.h"
+#include "core/input.h"
+
+enum machine_state { MACHINE_PAUSED, MACHINE_RUNNING, MACHINE_SHUTDOWN, MACHINE_QUIT };
+
+struct machine_config { /* what a front end decides; strings must outlive the machine */
+  uint32_t ram_mb;
+  const struct cpu_model *cpu_model;
+  const struct engine *engine;
+  const char *engine_options;
+  bool counted; /* -icount */
+  uint32_t mhz; /* counted: nominal instructions per microsecond, default 100 (10 ns each) */
+  bool no_reboot, no_shutdown;
+  bool start_paused; /* -S */
+};
+
+struct machine {
+  struct machine_config config;
+  unsigned cpu_count;
+  struct cpu *cpu[1];
+  struct mem *mem;
+  struct mem_block *ram;
+  struct io_bus *io;
+  struct clock *clock;
+  struct device_set devices;
+  struct input_sink input;
+  struct display *display; /* NULL until a display adapter sets it */
+  /* The board's hooks. */
+  void (*on_reset)(struct machine *m); /* after devices and CPU were reset: reload ROMs that RAM shadowed, -kernel */
+  void (*on_powerdown)(struct machine *m); /* press the ACPI power button; NULL = none */
+  void *board;
+
+  /* control, under the lock */
+  enum machine_state state;
+  int exit_status; /* isa-debug-exit: (value << 1) | 1; else 0 */
+  bool reset_wanted;
+  char stop_reason[80];
+  pthread_mutex_t lock;
+  pthread_cond_t wake; /* CPU loop sleeps here when halted or paused */
+  pthread_cond_t changed; /* state changed; front ends wait here */
+  atomic_uint lock_waiters;
+  pthread_t cpu_thread;
+};
+
+struct machine *machine_new(const struct machine_config *config); /* NULL, errno; error logged */
+void machine_free(struct machine *m);
+/* The CPU loop; returns when state becomes SHUTDOWN (without no_shutdown) or QUIT. Takes the lock itself. */
+void machine_run(struct machine *m);
+
+void machine_lock(struct machine *m);
+void machine_unlock(struct machine *m);
+/* All of these: with the lock held. They take effect at the CPU loop's next boundary. */
+void machine_pause(struct machine *m, const char *reason);
+void machine_continue(struct machine *m);
+void machine_request_reset(struct machine *m); /* also by devices: port 92h, 8042, CF9h, triple fault */
+void machine_request_shutdown(struct machine *m, const char *reason); /* guest asked to power off */
+void machine_request_quit(struct machine *m, int status);
+void machine_kick(struct machine *m); /* wake the CPU loop: an interrupt or input arrived */
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest-physical memory: RAM, ROM and MMIO over 2^20 pages of 4 KB, dirty logging and code
+ * tracking per page. Physical addresses of 4 GiB and above read as ones.
+ *
+ * Every mapping replaces what was there before (the board layers them: RAM first, then holes; PAM
+ * and PCI BARs remap at run time). Each change calls the listener, which flushes TLBs and code.
+ */
+#ifndef CORE_MEM_H
+#define CORE_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MEM_PAGE 4096u
+#define MEM_PAGES (1u << 20)
+
+/* MMIO handlers. `offset` is relative to the start of the mapping; size 1, 2, 4 (or 8 if max_size is 8).
+ * The bus splits accesses wider than max_size or not naturally aligned. */
+struct mmio_ops {
+  uint64_t (*read)(void *opaque, uint32_t offset, int size);
+  void (*write)(void *opaque, uint32_t offset, int size, uint64_t value);
+  int max_size; /* 1, 2, 4 or 8; 0 means 4 */
+};
+
+/* A block of host memory that can be mapped into the guest: RAM, VRAM, ROM image. */
+struct mem_block {
+  const char *name;
+  uint8_t *host; /* page-aligned, mmap of mem->fd at fd_offset (window strategy maps it again) */
+  uint64_t size; /* multiple of 4096 */
+  uint64_t fd_offset;
+  uint8_t *log; /* one byte per page: 1 = written since mem_log_clear; NULL = not logged */
+  struct mem_block *next;
+};
+
+#define PAGE_CODE 0x01u /* translated code was made from this page */
+#define PAGE_LOG 0x02u /* clean page of a logged block: the first write must be noticed */
+
+struct mem_page { /* what one guest-physical page is */
+  uint8_t *read; /* host page, NULL = MMIO or nothing */
+  uint8_t *write; /* NULL = MMIO, nothing, or ROM (`rom` set: writes are dropped) */
+  struct mem_block *block; /* of `read` */
+  uint16_t mmio; /* index into mem->mmio, 0 = none; used where read or write is NULL */
+  uint8_t flags; /* PAGE_* */
+  uint8_t rom;
+};
+
+struct mem_mmio {
+  const struct mmio_ops *ops;
+  void *opaque;
+  uint32_t base, size;
+  const char *name;
+};
+
+struct mem {
+  struct mem_page *page; /* MEM_PAGES, sparse mmap */
+  struct mem_mmio *mmio;
+  unsigned mmio_count;
+  struct mem_block *blocks;
+  int fd; /* memfd behind every block */
+  uint64_t fd_size;
+  void (*on_map_change)(void *opaque, uint32_t pa, uint64_t size); /* mapping or rights changed */
+  void (*on_protect)(void *opaque, uint8_t *host_page); /* a page became CODE or LOG: drop TLB write entries */
+  void (*on_code_write)(void *opaque, uint32_t pa, unsigned size); /* about to store into a PAGE_CODE page */
+  void *listener;
+};
+
+struct mem *mem_new(void);
+void mem_free(struct mem *m);
+/* Zeroed, page-aligned memory. NULL and errno on failure. Owned by m. */
+struct mem_block *mem_block_new(struct mem *m, const char *name, uint64_t size);
+
+void mem_map_ram(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *b, uint64_t offset);
+void mem_map_rom(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *b, uint64_t offset);
+/* Reads from one place, writes to another (PAM "read ROM, write RAM" and back). NULL block: nothing there. */
+void mem_map_split(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *rd, uint64_t rd_offset,
+                   struct mem_block *wr, uint64_t wr_offset);
+/* -ENOMEM. The name must outlive m. */
+int mem_map_mmio(struct mem *m, uint32_t pa, uint64_t size, const struct mmio_ops *ops, void *opaque, const char *name);
+void mem_unmap(struct mem *m, uint32_t pa, uint64_t size);
+
+/* Accesses by physical address, by the CPU (size 1, 2, 4, 8; must not cross a page). A write to a code page tells
+ * the listener first; a write to a logged page marks it. */
+uint64_t mem_read(struct mem *m, uint32_t pa, int size);
+void mem_write(struct mem *m, uint32_t pa, int size, uint64_t value);
+/* Accesses by bus masters: any length. Holes read as ones. */
+void mem_dma_read(struct mem *m, uint64_t pa, void *buf, size_t len);
+void mem_dma_write(struct mem *m, uint64_t pa, const void *buf, size_t len);
+
+/* Dirty logging, for displays. */
+int mem_log_enable(struct mem_block *b); /* -ENOMEM; all pages start dirty */
+/* Was the page at `offset` written since the last clear? */
+bool mem_log_dirty(const struct mem_block *b, uint64_t offset);
+void mem_log_clear(struct mem *m, struct mem_block *b, uint64_t offset, uint64_t size);
+void mem_log_mark(struct mem_block *b, uint64_t offset, uint64_t size);
+
+/* Code tracking, for translators. Affects all physical aliases of the page that are mapped. */
+void mem_set_code(struct mem *m, uint32_t pa, bool code);
+
+#endif

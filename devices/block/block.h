@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disk images. Opened read-only unless the caller asks for writing; a writable image is locked against a second
+ * writer (and a reader against a writer) with OFD locks. With `snapshot` writes go to an unlinked temporary
+ * overlay and the image itself is never written.
+ */
+#ifndef DEVICES_BLOCK_BLOCK_H
+#define DEVICES_BLOCK_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define SECTOR 512u
+
+struct block; /* opaque */
+
+enum block_flags { BLOCK_WRITE = 1, BLOCK_SNAPSHOT = 2 };
+
+/* 0 or -errno; *error receives one clear line that says what to do (static or malloc'ed once; do not free). */
+int block_open(struct block **out, const char *path, unsigned flags, const char **error);
+/* A memory image (the embedded demo disk): writes are kept in memory. `data` must outlive the block. */
+struct block *block_open_memory(const char *name, const void *data, uint64_t size);
+void block_close(struct block *b);
+uint64_t block_size(const struct block *b); /* bytes */
+bool block_writable(const struct block *b);
+const char *block_path(const struct block *b);
+int block_read(struct block *b, uint64_t offset, void *buf, uint64_t len); /* 0 or -errno; past the end: -EINVAL */
+int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* -EROFS, -ENOSPC ... */
+int block_flush(struct block *b); /* data and metadata reach the disk */
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PC board (i440FX + PIIX3/PIIX4 PM): the only place that knows addresses and IRQ numbers. Front ends fill
+ * in board_config; strings and blocks must outlive the machine.
+ */
+#ifndef DEVICES_BOARD_H
+#define DEVICES_BOARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "core/chardev.h"
+#include "core/machine.h"
+#include "devices/block/block.h"
+
+#define BOARD_SERIALS 4
+
+struct board_config {
+  const char *bios_path; /* -bios; NULL = found in bios_dirs ("bios-256k.bin") */
+  const char *bios_dirs[4]; /* -L, then the directory that configure found */
+  struct block *floppy[2];
+  bool floppy_present[2]; /* a drive exists even if empty; drive A exists by default */
+  struct block *ide[4]; /* hda..hdd */
+  bool ide_is_cd[4]; /* CD-ROM drive (may be empty: ide[i] == NULL) */
+  const char *ide_serial[4];
+  struct chardev *serial[BOARD_SERIALS]; /* NULL = port absent, except serial[0], which always exists */
+  struct chardev *parallel; /* NULL: port present, nothing attached */
+  struct chardev *debugcon; /* port 402h; NULL = absent sink */
+  const char *boot_order; /* "a", "c", "d", "n" letters as in -boot; NULL: default "cad" */
+  bool boot_menu;
+  const char *kernel, *initrd, *append;
+  bool vga; /* std VGA; false with -vga none */
+  uint16_t debug_exit_port, debug_exit_size; /* 0 = no isa-debug-exit */
+  bool hpet;
+  bool rtc_localtime;
+  time_t rtc_base; /* -1: host's time of day; else -rtc base= */
+  bool rtc_clock_vm; /* time of day runs with virtual time from rtc_base (always so in counted mode) */
+};
+
+/* Build every device of the PC onto m. 0 or -errno with an error_report. */
+int board_init(struct machine *m, const struct board_config *config);
+void board_free(struct machine *m);
+/* Load a memory image for "-kernel" etc.: see loader.c. */
+
+/* Media change by monitor. `drive` is QEMU's name: "floppy0", "floppy1", "ide0-hd0", "ide0-cd0", "ide1-cd0" ...
+ * block NULL = eject. force: even if the guest locked the tray. 0 or -errno (-ENODEV, -EBUSY, -ENOTSUP for hard disks). */
+int board_change_media(struct machine *m, const char *drive, struct block *block, bool force);
+void board_info_block(struct machine *m, FILE *out); /* as QEMU's "info block" */
+void board_info_pci(struct machine *m, FILE *out);
+void board_info_pic(struct machine *m, FILE *out);
+void board_info_qtree(struct machine *m, FILE *out); /* devices and their fields */
+/* Make the host's files safe: flush all images. 0 or the first -errno. */
+int board_flush(struct machine *m);
+
+#endif

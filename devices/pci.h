@@ -6,6 +6,8 @@
 #ifndef DEVICES_PCI_H
 #define DEVICES_PCI_H
 
+#include <stdio.h>
+
 #include "core/device.h"
 
 struct pci_bus;
@@ -49,5 +51,34 @@ void pci_set_intx(struct pci_func *f, int level);
 /* Back to power-on: BARs unmapped, command register 0. */
 void pci_func_reset(struct pci_func *f);
 bool pci_bus_master(const struct pci_func *f);
+bool pci_io_enabled(const struct pci_func *f); /* command register bit 0 */
+bool pci_mem_enabled(const struct pci_func *f); /* command register bit 1 */
+
+/* Register access for chips that own a function: little-endian, no masks, no callbacks. */
+uint16_t pci_get16(const struct pci_func *f, unsigned offset);
+uint32_t pci_get32(const struct pci_func *f, unsigned offset);
+void pci_set16(struct pci_func *f, unsigned offset, uint16_t value);
+void pci_set32(struct pci_func *f, unsigned offset, uint32_t value);
+
+/*
+ * Bus 0. Made by the host bridge, who owns the ports CF8h-CFFh. Memory BARs are decoded only inside
+ * [mem_first, mem_last] (between the top of RAM and the fixed devices below 4 GiB), so that no BAR value
+ * can cover RAM or firmware; I/O BARs anywhere but at 0.
+ */
+struct pci_bus *pci_bus_new(struct io_bus *io, struct mem *mem, uint32_t mem_first, uint32_t mem_last);
+void pci_bus_free(struct pci_bus *bus); /* the functions belong to their devices */
+/* Where INTA-INTD of all slots end: PIRQA-PIRQD, swizzled as (slot - 1 + pin - 1) mod 4. */
+void pci_bus_connect(struct pci_bus *bus, const struct irq pirq[4]);
+/* Byte accesses to CF9h are not part of mechanism #1: the south bridge's reset control register lives there. */
+void pci_bus_claim_cf9(struct pci_bus *bus, const struct io_ops *ops, void *opaque);
+/* CONFIG_ADDRESS, for the host bridge's field table and reset. */
+uint32_t *pci_bus_address(struct pci_bus *bus);
+struct pci_func *pci_find(const struct pci_bus *bus, int devfn); /* NULL: nobody there */
+/* One configuration access as the guest does it: offset 0-FFh, size 1, 2 or 4, not crossing a dword. */
+uint32_t pci_config_read(struct pci_bus *bus, int devfn, uint32_t offset, int size);
+void pci_config_write(struct pci_bus *bus, int devfn, uint32_t offset, int size, uint32_t value);
+/* After the functions' fields were loaded: map the BARs anew, tell each function (offset 0, size 256). */
+void pci_bus_restore(struct pci_bus *bus);
+void pci_bus_info(const struct pci_bus *bus, FILE *out); /* as QEMU's "info pci" */
 
 #endif

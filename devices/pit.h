@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * 8254 programmable interval timer, 1.193182 MHz.
+ *
+ * device_args: port[0] = 40h; irq[0] = OUT of channel 0; config = struct pit_config or NULL.
+ */
+#ifndef DEVICES_PIT_H
+#define DEVICES_PIT_H
+
+#include "core/device.h"
+
+#define PIT_HZ 1193182
+
+struct pit_config {
+  /* Channel 2 was programmed: its mode (0..5) and its count in input clocks (1..65536). */
+  void (*tone)(void *opaque, int mode, uint32_t count);
+  void *tone_opaque;
+};
+
+extern const struct device_class pit_class;
+
+/* GATE of channel 2 (the others are tied high) and its OUT, as port 61h sees them. `pit` is the struct device. */
+void pit_set_gate2(void *pit, bool level);
+bool pit_get_out2(void *pit);
+
+#endif

@@ -63,16 +63,15 @@ void pci_set32(struct pci_func *f, unsigned offset, uint32_t value);
 /*
  * Bus 0. Made by the host bridge, who owns the ports CF8h-CFFh. Memory BARs are decoded only inside
  * [mem_first, mem_last] (between the top of RAM and the fixed devices below 4 GiB), so that no BAR value
- * can cover RAM or firmware; I/O BARs anywhere but at 0.
+ * can cover RAM or firmware; I/O BARs anywhere but at 0. CONFIG_ADDRESS is part of the host bridge's state.
  */
-struct pci_bus *pci_bus_new(struct io_bus *io, struct mem *mem, uint32_t mem_first, uint32_t mem_last);
+struct pci_bus *pci_bus_new(struct io_bus *io, struct mem *mem, uint32_t mem_first, uint32_t mem_last,
+                            uint32_t *config_address);
 void pci_bus_free(struct pci_bus *bus); /* the functions belong to their devices */
 /* Where INTA-INTD of all slots end: PIRQA-PIRQD, swizzled as (slot - 1 + pin - 1) mod 4. */
 void pci_bus_connect(struct pci_bus *bus, const struct irq pirq[4]);
 /* Byte accesses to CF9h are not part of mechanism #1: the south bridge's reset control register lives there. */
 void pci_bus_claim_cf9(struct pci_bus *bus, const struct io_ops *ops, void *opaque);
-/* CONFIG_ADDRESS, for the host bridge's field table and reset. */
-uint32_t *pci_bus_address(struct pci_bus *bus);
 struct pci_func *pci_find(const struct pci_bus *bus, int devfn); /* NULL: nobody there */
 /* One configuration access as the guest does it: offset 0-FFh, size 1, 2 or 4, not crossing a dword. */
 uint32_t pci_config_read(struct pci_bus *bus, int devfn, uint32_t offset, int size);

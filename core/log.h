@@ -41,6 +41,8 @@ void warn_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
     } \
   } while (0)
 
+/* What bug_report() prints about the guest; NULL = nothing. */
+void log_set_dump(void (*dump)(void *opaque, FILE *out), void *opaque);
 /* Our own bug: print the condition and the CPU state if there is one, then abort. */
 _Noreturn void bug_report(const char *file, int line, const char *condition);
 #define DGM_ASSERT(cond) ((cond) ? (void)0 : bug_report(__FILE__, __LINE__, #cond))

@@ -3,6 +3,9 @@
  * The machine owns everything: CPU, memory, ports, clock, devices. One thread runs machine_run; front ends
  * meet it at the lock.
  *
+ * The machine listens to changes of the memory map: it flushes the TLBs, and all translations if a page that holds any
+ * is remapped. An engine that tracks code sets mem->on_code_write itself; `opaque` is the machine.
+ *
  * machine_lock() from another thread asks the CPU loop to yield and waits (at most one slice, tens of
  * microseconds). Devices are only called with the lock held.
  */
@@ -57,6 +60,10 @@ struct machine {
   pthread_cond_t changed; /* state changed; front ends wait here */
   atomic_uint lock_waiters;
   pthread_t cpu_thread;
+  bool cpu_asleep; /* the CPU loop waits on `wake` */
+  struct { /* counters of the CPU loop */
+    uint64_t slices, halts, resets;
+  } stat;
 };
 
 struct machine *machine_new(const struct machine_config *config); /* NULL, errno; error logged */

@@ -36,6 +36,7 @@ struct mem_block {
 
 #define PAGE_CODE 0x01u /* translated code was made from this page */
 #define PAGE_LOG 0x02u /* clean page of a logged block: the first write must be noticed */
+#define PAGE_CODE_HERE 0x04u /* PAGE_CODE is due to this very physical address, not to an alias of it */
 
 struct mem_page { /* what one guest-physical page is */
   uint8_t *read; /* host page, NULL = MMIO or nothing */
@@ -51,6 +52,12 @@ struct mem_mmio {
   void *opaque;
   uint32_t base, size;
   const char *name;
+  uint32_t pages; /* guest pages that refer to this entry; 0 = free for reuse */
+};
+
+struct mem_alias { /* `block` is, or was, mapped with guest-physical address - block offset == delta */
+  struct mem_block *block;
+  int64_t delta;
 };
 
 struct mem {
@@ -60,10 +67,13 @@ struct mem {
   struct mem_block *blocks;
   int fd; /* memfd behind every block */
   uint64_t fd_size;
-  void (*on_map_change)(void *opaque, uint32_t pa, uint64_t size); /* mapping or rights changed */
-  void (*on_protect)(void *opaque, uint8_t *host_page); /* a page became CODE or LOG: drop TLB write entries */
+  void (*on_map_change)(void *opaque, uint32_t pa, uint64_t size); /* about to change; the old mapping still stands */
+  /* A page became CODE or LOG: drop TLB write entries. NULL: many pages did, drop all. */
+  void (*on_protect)(void *opaque, uint8_t *host_page);
   void (*on_code_write)(void *opaque, uint32_t pa, unsigned size); /* about to store into a PAGE_CODE page */
   void *listener;
+  struct mem_alias *alias;
+  unsigned alias_count;
 };
 
 struct mem *mem_new(void);
@@ -76,7 +86,7 @@ void mem_map_rom(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *b,
 /* Reads from one place, writes to another (PAM "read ROM, write RAM" and back). NULL block: nothing there. */
 void mem_map_split(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *rd, uint64_t rd_offset,
                    struct mem_block *wr, uint64_t wr_offset);
-/* -ENOMEM. The name must outlive m. */
+/* -ENOMEM. The name must outlive m. The page is the smallest unit: the rest of a partly covered page reads as ones. */
 int mem_map_mmio(struct mem *m, uint32_t pa, uint64_t size, const struct mmio_ops *ops, void *opaque, const char *name);
 void mem_unmap(struct mem *m, uint32_t pa, uint64_t size);
 
@@ -95,7 +105,10 @@ bool mem_log_dirty(const struct mem_block *b, uint64_t offset);
 void mem_log_clear(struct mem *m, struct mem_block *b, uint64_t offset, uint64_t size);
 void mem_log_mark(struct mem_block *b, uint64_t offset, uint64_t size);
 
-/* Code tracking, for translators. Affects all physical aliases of the page that are mapped. */
+/*
+ * Code tracking, for translators: code was made from (or none is left of) the page at pa, RAM or ROM. PAGE_CODE is set
+ * on all physical aliases of the page that are mapped, and on_code_write is called once for each of them.
+ */
 void mem_set_code(struct mem *m, uint32_t pa, bool code);
 
 #endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine and its CPU loop. The loop holds the machine lock while guest code and devices run, and lets it go
+ * between slices when another thread asks, and while the guest has nothing to do. In counted mode each slice ends exactly
+ * where the next timer is due, so that a run does not depend on the host's speed or on who takes the lock when.
+ */
+#include "core/machine.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/monitor.h"
+#include "core/paging.h"
+#include "core/segment.h"
+
+#define SLICE 20000u /* instructions: how long a lock waiter that comes late may have to wait */
+#define SLICE_MIN 1000u
+#define SLEEP_MAX_NS NS_PER_SEC
+
+static void set_pending(struct cpu *cpu, uint32_t bits) { __atomic_fetch_or(&cpu->pending, bits, __ATOMIC_SEQ_CST); }
+static void clear_pending(struct cpu *cpu, uint32_t bits) { __atomic_fetch_and(&cpu->pending, ~bits, __ATOMIC_SEQ_CST); }
+
+static void exit_slice(struct machine *m) {
+  for (unsigned i = 0; i < m->cpu_count; i++)
+    set_pending(m->cpu[i], PEND_EXIT);
+}
+
+static void kick_from_timer(void *opaque) { exit_slice(opaque); }
+
+static uint64_t count_instructions(void *opaque) {
+  struct machine *m = opaque;
+  return m->cpu[0] ? cpu_icount(m->cpu[0]) : 0;
+}
+
+static void dump_state(void *opaque, FILE *out) { info_registers(opaque, out); }
+
+/* --- memory listener ---------------------------------------------------------------------------------- */
+
+static void map_change(void *opaque, uint32_t pa, uint64_t size) {
+  struct machine *m = opaque;
+  bool code = false;
+  for (uint64_t off = 0; off < size && !code; off += MEM_PAGE)
+    code = (m->mem->page[(pa + off) / MEM_PAGE].flags & PAGE_CODE) != 0;
+  for (unsigned i = 0; i < m->cpu_count; i++) {
+    if (code && m->config.engine->flush)
+      m->config.engine->flush(m->cpu[i]);
+    tlb_flush(m->cpu[i], false);
+  }
+}
+
+static void protect(void *opaque, uint8_t *host_page) {
+  struct machine *m = opaque;
+  for (unsigned i = 0; i < m->cpu_count; i++) {
+    if (host_page)
+      tlb_protect_host_page(m->cpu[i], host_page);
+    else
+      tlb_flush(m->cpu[i], false);
+  }
+}
+
+/* --- making and freeing ------------------------------------------------------------------------------- */
+
+static int init_sync(struct machine *m) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  int error = pthread_mutex_init(&m->lock, NULL);
+  if (!error)
+    error = pthread_cond_init(&m->wake, &attr);
+  if (!error)
+    error = pthread_cond_init(&m->changed, &attr);
+  pthread_condattr_destroy(&attr);
+  return error;
+}
+
+struct machine *machine_new(const struct machine_config *config) {
+  struct machine *m = calloc(1, sizeof *m);
+  if (!m) {
+    error_report("out of memory");
+    return NULL;
+  }
+  m->config = *config;
+  if (m->config.mhz == 0)
+    m->config.mhz = 100;
+  m->state = config->start_paused ? MACHINE_PAUSED : MACHINE_RUNNING;
+  errno = init_sync(m);
+  if (errno)
+    goto fail;
+  m->io = io_bus_new();
+  m->mem = mem_new();
+  m->clock = config->counted ? clock_new_counted(count_instructions, m, m->config.mhz) : clock_new_real();
+  if (!m->io || !m->mem || !m->clock)
+    goto fail;
+  m->ram = mem_block_new(m->mem, "ram", (uint64_t)config->ram_mb << 20);
+  if (!m->ram)
+    goto fail;
+  m->devices = (struct device_set){.io = m->io, .mem = m->mem, .clock = m->clock};
+  m->cpu[0] = cpu_new(m, config->cpu_model);
+  if (!m->cpu[0])
+    goto fail;
+  m->cpu_count = 1;
+  m->mem->listener = m;
+  m->mem->on_map_change = map_change;
+  m->mem->on_protect = protect;
+  clock_pause(m->clock); /* power-on is when machine_run starts */
+  clock_set_kick(m->clock, kick_from_timer, m);
+  int error = config->engine->init ? config->engine->init(m->cpu[0], config->engine_options) : 0;
+  if (error) { /* logged by the engine */
+    m->config.engine = NULL;
+    machine_free(m);
+    errno = -error;
+    return NULL;
+  }
+  log_set_dump(dump_state, m);
+  return m;
+
+fail:
+  error_report("cannot make a machine with %u MB of memory: %s", config->ram_mb, strerror(errno));
+  m->config.engine = NULL;
+  machine_free(m);
+  return NULL;
+}
+
+void machine_free(struct machine *m) {
+  if (!m)
+    return;
+  log_set_dump(NULL, NULL);
+  device_free_all(&m->devices);
+  if (m->mem) { /* no more announcements */
+    m->mem->on_map_change = NULL;
+    m->mem->on_protect = NULL;
+    m->mem->on_code_write = NULL;
+  }
+  if (m->cpu[0]) {
+    if (m->config.engine && m->config.engine->destroy)
+      m->config.engine->destroy(m->cpu[0]);
+    cpu_free(m->cpu[0]);
+  }
+  clock_free(m->clock);
+  mem_free(m->mem);
+  io_bus_free(m->io);
+  pthread_cond_destroy(&m->changed);
+  pthread_cond_destroy(&m->wake);
+  pthread_mutex_destroy(&m->lock);
+  free(m);
+}
+
+/* --- control, from any thread that holds the lock ----------------------------------------------------- */
+
+void machine_lock(struct machine *m) {
+  atomic_fetch_add(&m->lock_waiters, 1);
+  exit_slice(m);
+  pthread_mutex_lock(&m->lock);
+  atomic_fetch_sub(&m->lock_waiters, 1);
+}
+
+void machine_unlock(struct machine *m) {
+  /* Whatever was done under the lock may have woken the guest. */
+  bool wake = m->cpu_asleep;
+  pthread_mutex_unlock(&m->lock);
+  if (wake)
+    pthread_cond_signal(&m->wake);
+}
+
+void machine_kick(struct machine *m) {
+  exit_slice(m);
+  if (m->cpu_asleep)
+    pthread_cond_signal(&m->wake);
+}
+
+static void set_state(struct machine *m, enum machine_state state, const char *reason) {
+  if (m->state == MACHINE_QUIT)
+    return;
+  m->state = state;
+  snprintf(m->stop_reason, sizeof m->stop_reason, "%s", reason ? reason : "");
+  pthread_cond_broadcast(&m->changed);
+  machine_kick(m);
+}
+
+void machine_pause(struct machine *m, const char *reason) {
+  if (m->state == MACHINE_RUNNING)
+    set_state(m, MACHINE_PAUSED, reason);
+}
+
+void machine_continue(struct machine *m) {
+  if (m->state == MACHINE_PAUSED)
+    set_state(m, MACHINE_RUNNING, NULL);
+}
+
+void machine_request_reset(struct machine *m) {
+  m->reset_wanted = true;
+  machine_kick(m);
+}
+
+void machine_request_shutdown(struct machine *m, const char *reason) {
+  if (m->state != MACHINE_SHUTDOWN)
+    set_state(m, MACHINE_SHUTDOWN, reason);
+}
+
+void machine_request_quit(struct machine *m, int status) {
+  if (m->state == MACHINE_QUIT)
+    return;
+  m->exit_status = status;
+  set_state(m, MACHINE_QUIT, "quit");
+}
+
+/* --- the CPU loop ------------------------------------------------------------------------------------- */
+
+static void reset(struct machine *m) {
+  m->reset_wanted = false;
+  m->stat.resets++;
+  device_reset_all(&m->devices);
+  for (unsigned i = 0; i < m->cpu_count; i++) {
+    cpu_reset(m->cpu[i]);
+    if (m->config.engine->flush)
+      m->config.engine->flush(m->cpu[i]);
+  }
+  if (m->on_reset)
+    m->on_reset(m);
+}
+
+/* Let other threads have the lock that they wait for. */
+static void serve_waiters(struct machine *m) {
+  if (atomic_load(&m->lock_waiters) == 0)
+    return;
+  pthread_mutex_unlock(&m->lock);
+  while (atomic_load(&m->lock_waiters))
+    sched_yield();
+  pthread_mutex_lock(&m->lock);
+}
+
+/* Give up the lock until somebody signals or ns nanoseconds have passed (negative: for ever). */
+static void sleep_unlocked(struct machine *m, int64_t ns) {
+  m->cpu_asleep = true;
+  if (ns < 0) {
+    pthread_cond_wait(&m->wake, &m->lock);
+  } else {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t sum = until.tv_nsec + (ns < SLEEP_MAX_NS ? ns : SLEEP_MAX_NS);
+    until.tv_sec += sum / NS_PER_SEC;
+    until.tv_nsec = sum % NS_PER_SEC;
+    pthread_cond_timedwait(&m->wake, &m->lock, &until);
+  }
+  m->cpu_asleep = false;
+}
+
+/* The CPU halts and nothing can wake it now: pass the time until the next timer. */
+static void idle(struct machine *m) {
+  m->stat.halts++;
+  int64_t deadline = clock_deadline(m->clock);
+  if (deadline == INT64_MAX) {
+    sleep_unlocked(m, -1);
+  } else if (clock_is_counted(m->clock)) {
+    clock_warp(m->clock, deadline);
+  } else {
+    int64_t left = deadline - clock_now(m->clock);
+    if (left > 0)
+      sleep_unlocked(m, left);
+  }
+}
+
+/* How many instructions until the loop wants to look at the timers again. */
+static uint64_t slice_length(struct machine *m) {
+  int64_t deadline = clock_deadline(m->clock);
+  if (deadline == INT64_MAX)
+    return SLICE;
+  if (clock_is_counted(m->clock)) {
+    uint64_t insns = clock_insns_until(m->clock, deadline);
+    return insns < SLICE ? insns : SLICE;
+  }
+  int64_t left = deadline - clock_now(m->clock); /* the real clock: about an instruction a nanosecond */
+  return left < SLICE_MIN ? SLICE_MIN : left > SLICE ? SLICE : (uint64_t)left;
+}
+
+static void run_slice(struct machine *m) {
+  struct cpu *cpu = m->cpu[0];
+  clock_run_timers(m->clock);
+  clear_pending(cpu, PEND_EXIT);
+  /* Whoever asked before that is seen now; whoever asks from here on sets PEND_EXIT again. */
+  if (atomic_load(&m->lock_waiters) || m->state != MACHINE_RUNNING || m->reset_wanted)
+    return;
+  if (cpu->halted && !cpu_event_deliverable(cpu)) {
+    idle(m);
+    return;
+  }
+  uint64_t length = slice_length(m);
+  if (length == 0) /* counted: a timer callback armed one that is due at once */
+    return;
+  m->stat.slices++;
+  cpu->icount_limit = cpu_icount(cpu) + length;
+  m->config.engine->run(cpu);
+  if (cpu->shutdown) {
+    log_print(LOG_CPU_RESET, "triple fault\n");
+    m->reset_wanted = true;
+  }
+}
+
+void machine_run(struct machine *m) {
+  machine_lock(m);
+  m->cpu_thread = pthread_self();
+  reset(m);
+  for (;;) {
+    serve_waiters(m);
+    if (m->state == MACHINE_QUIT || (m->state == MACHINE_SHUTDOWN && !m->config.no_shutdown))
+      break;
+    if (m->reset_wanted) {
+      if (m->config.no_reboot && m->state == MACHINE_RUNNING) {
+        bool triple = m->cpu[0]->shutdown;
+        m->reset_wanted = false;
+        set_state(m, MACHINE_SHUTDOWN, triple ? "triple fault" : "reset");
+        continue;
+      }
+      reset(m);
+      if (m->state == MACHINE_SHUTDOWN)
+        set_state(m, MACHINE_RUNNING, NULL);
+      continue;
+    }
+    if (m->state == MACHINE_RUNNING) {
+      clock_resume(m->clock);
+      run_slice(m);
+    } else {
+      clock_pause(m->clock);
+      sleep_unlocked(m, -1);
+    }
+  }
+  clock_pause(m->clock);
+  machine_unlock(m);
+}

@@ -19,6 +19,7 @@
 
 struct machine;
 struct cpu_model;
+struct field;
 
 enum gpr { EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI };
 enum segreg { ES, CS, SS, DS, FS, GS, LDTR, TR, SEG_COUNT };
@@ -210,6 +211,7 @@ struct cpu {
   uint32_t sysenter_cs, sysenter_esp, sysenter_eip;
   uint64_t apic_base, pat, misc_enable, tsc_offset, ucode_rev;
   uint64_t mtrr_def_type, mtrr_fix[11], mtrr_var[16];
+  uint64_t perf_ctr[2], perf_evt[2], debugctl;
 
   struct fxsave fx;
   uint8_t ferr; /* level of FERR#, for IRQ13 */
@@ -225,10 +227,19 @@ struct cpu {
   uint32_t next_eip; /* of the instruction being executed by C code; branches overwrite it */
   uint32_t trap_dr6; /* DR6 bits of the pending #DB trap */
   uint32_t exc_depth_vector; /* vector being delivered, for double faults; ~0 = none */
+  uint32_t exc_vector, exc_error; /* what cpu_raise*() recorded */
+  uint8_t exc_has_error;
+  uint8_t exc_ext; /* EXT bit for error codes raised while an event is being delivered */
+  uint8_t debug_data; /* DR7 enables a data or I/O breakpoint */
+  uint8_t align_check; /* CR0.AM, EFLAGS.AC and CPL 3: user accesses take the slow path, which checks */
+  uint32_t mode_cs_base, mode_cs_limit; /* as last announced by on_mode_change */
+  uint32_t fetch_page; /* cpu_fetch's page: la | user (bit 0) | valid (bit 1) */
+  const uint8_t *fetch_host;
 
   /* --- time and counters --- */
   uint64_t icount; /* instructions retired up to the start of this slice; see cpu_icount() */
   uint64_t icount_limit; /* stop before this count (exactly) */
+  uint64_t slice_end; /* translate: the count at which `budget` runs out; 0 = icount itself is exact */
   struct {
     uint64_t interp_insns; /* executed by the interpreter */
     uint64_t exceptions, interrupts, tlb_fills, tlb_flushes, page_faults;
@@ -250,6 +261,7 @@ struct cpu {
   uint32_t tlb_used_count, tlb_used_global_count;
   uint32_t tlb_used[TLB_USED_MAX]; /* la >> 12 */
   uint32_t tlb_used_global[TLB_USED_MAX];
+  uint32_t tlb_large[32]; /* one bit per 4 MB: entries there come from a large page (INVLPG drops all) */
 
   uint64_t tlb[TLB_TABLES][TLB_ENTRIES] __attribute__((aligned(4096)));
   struct jc_entry jump_cache[JC_ENTRIES];
@@ -310,6 +322,8 @@ void seg_update_room(struct seg *seg, bool null_selector);
 /* Pins; callable from any thread that holds the machine lock. */
 void cpu_set_intr(struct cpu *cpu, bool level);
 void cpu_pulse_nmi(struct cpu *cpu);
+
+extern const struct field cpu_fields[]; /* architectural state, for state.h */
 
 /* Instructions retired so far, exact at instruction boundaries seen by C code. */
 uint64_t cpu_icount(const struct cpu *cpu);

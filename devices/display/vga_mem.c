@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VGA's memory window at A0000h-BFFFFh: latches, write modes 0-3, read modes 0 and 1, chain-4, odd/even and
+ * planar addressing, after the IBM VGA technical reference ("Video Memory", "Graphics Controller").
+ *
+ * Where the registers make the window behave like plain memory (chain-4 with neutral masks, VBE packed
+ * pixels) and the guest uses it so, VRAM pages are mapped in its place. Latches are not loaded
+ * by reads through such a mapping.
+ *
+ * Not modelled: the page bit of odd/even mode (misc. output bit 5).
+ */
+#include <string.h>
+
+#include "devices/display/vga_state.h"
+
+#define HEAT_TO_MAP 64 /* plain accesses before pages are mapped: a mapping costs a TLB flush */
+
+/* bit p -> byte p all ones */
+static const uint32_t spread_table[16] = {
+    0x00000000, 0x000000ff, 0x0000ff00, 0x0000ffff, 0x00ff0000, 0x00ff00ff, 0x00ffff00, 0x00ffffff,
+    0xff000000, 0xff0000ff, 0xff00ff00, 0xff00ffff, 0xffff0000, 0xffff00ff, 0xffffff00, 0xffffffff,
+};
+static uint32_t spread_bits(unsigned bits) { return spread_table[bits & 15]; }
+
+static uint32_t vram_get(const struct vga *v, uint32_t plane_offset) {
+  uint32_t all;
+  memcpy(&all, v->vram->host + (size_t)(plane_offset & v->plane_wrap) * 4, 4);
+  return all;
+}
+
+static void vram_put(struct vga *v, uint32_t plane_offset, uint32_t mask, uint32_t value) {
+  uint32_t at = (plane_offset & v->plane_wrap) * 4, all;
+  memcpy(&all, v->vram->host + at, 4);
+  all = (all & ~mask) | (value & mask);
+  memcpy(v->vram->host + at, &all, 4);
+  v->vram->log[at / MEM_PAGE] = 1;
+}
+
+/* The ALU: combine with the latch by function select, then by bit mask. */
+static uint32_t alu(const struct vga *v, uint32_t value, uint32_t bit_mask) {
+  switch (v->gc[3] >> 3 & 3) {
+  case 1: value &= v->latch; break;
+  case 2: value |= v->latch; break;
+  case 3: value ^= v->latch; break;
+  }
+  return (value & bit_mask) | (v->latch & ~bit_mask);
+}
+
+static uint8_t rotate_right(uint8_t value, unsigned n) {
+  return (uint8_t)(value >> n | value << (8 - n));
+}
+
+static void planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
+  uint32_t result;
+  switch (v->gc[5] & 3) {
+  case 0:
+    result = rotate_right(value, v->gc[3] & 7) * 0x01010101u;
+    result = (result & ~v->set_reset_enable) | (v->set_reset & v->set_reset_enable);
+    result = alu(v, result, v->bit_mask);
+    break;
+  case 1: result = v->latch; break;
+  case 2: result = alu(v, spread_bits(value), v->bit_mask); break;
+  default:
+    result = alu(v, v->set_reset, v->bit_mask & (rotate_right(value, v->gc[3] & 7) * 0x01010101u));
+    break;
+  }
+  vram_put(v, plane_offset, planes, result);
+}
+
+static uint8_t planar_read(struct vga *v, uint32_t plane_offset, unsigned plane) {
+  v->latch = vram_get(v, plane_offset);
+  if (!(v->gc[5] & 8))
+    return (uint8_t)(v->latch >> (8 * plane));
+  uint32_t differ = (v->latch ^ v->compare) & v->compare_mask;
+  differ |= differ >> 16;
+  return (uint8_t)~(differ | differ >> 8);
+}
+
+/* Odd/even: A0 chooses the plane and the address bit comes from A16 instead. */
+static uint32_t odd_even_offset(uint32_t addr) { return (addr & ~1u & 0xffff) | (addr >> 16 & 1); }
+
+static uint8_t window_read8(struct vga *v, uint32_t addr) {
+  addr += v->win_offset;
+  if (v->linear)
+    return v->vram->host[addr & (v->vram_size - 1)];
+  if (v->seq[4] & 8)
+    return planar_read(v, addr >> 2, addr & 3);
+  if (v->gc[5] & 0x10)
+    return planar_read(v, odd_even_offset(addr), (v->gc[4] & 2) | (addr & 1));
+  return planar_read(v, addr, v->gc[4] & 3);
+}
+
+static void window_write8(struct vga *v, uint32_t addr, uint8_t value) {
+  addr += v->win_offset;
+  if (v->linear) {
+    addr &= v->vram_size - 1;
+    v->vram->host[addr] = value;
+    v->vram->log[addr / MEM_PAGE] = 1;
+  } else if (v->seq[4] & 8) {
+    planar_write(v, addr >> 2, v->map_mask & 0xffu << (8 * (addr & 3)), value);
+  } else if (!(v->seq[4] & 4)) {
+    planar_write(v, odd_even_offset(addr), v->map_mask & (addr & 1 ? 0xff00ff00u : 0x00ff00ffu), value);
+  } else {
+    planar_write(v, addr, v->map_mask, value);
+  }
+}
+
+static void window_map(struct vga *v);
+
+static inline void window_heat(struct vga *v) {
+  if (v->direct_ok && !v->direct && ++v->heat >= HEAT_TO_MAP)
+    window_map(v);
+}
+
+uint64_t vga_window_read(void *opaque, uint32_t offset, int size) {
+  struct vga *v = opaque;
+  uint64_t value = 0;
+  for (int i = 0; i < size; i++) {
+    uint32_t addr = offset + (uint32_t)i - v->win_base;
+    uint64_t byte = addr < v->win_size ? window_read8(v, addr) : 0xff;
+    value |= byte << (8 * i);
+  }
+  window_heat(v);
+  return value;
+}
+
+void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value) {
+  struct vga *v = opaque;
+  for (int i = 0; i < size; i++) {
+    uint32_t addr = offset + (uint32_t)i - v->win_base;
+    if (addr < v->win_size)
+      window_write8(v, addr, (uint8_t)(value >> (8 * i)));
+  }
+  window_heat(v);
+}
+
+const struct mmio_ops vga_window_ops = {vga_window_read, vga_window_write, 8};
+
+/* Put plain VRAM or the handlers into the guest's address space, as direct_ok says. */
+static void window_map(struct vga *v) {
+  if (!v->window_claimed)
+    return;
+  if (v->direct && (!v->direct_ok || v->direct_base != v->win_base || v->direct_size != v->win_size)) {
+    v->direct = false;
+    mem_map_mmio(v->dev.mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga");
+  }
+  if (v->direct_ok && (!v->direct || v->direct_offset != v->win_offset)) {
+    mem_map_ram(v->dev.mem, VGA_WINDOW_BASE + v->win_base, v->win_size, v->vram, v->win_offset);
+    v->direct = true;
+    v->direct_base = v->win_base;
+    v->direct_size = v->win_size;
+    v->direct_offset = v->win_offset;
+  }
+  v->heat = 0;
+}
+
+void vga_map_window(struct device *dev) {
+  struct vga *v = DEVICE(struct vga, dev);
+  v->window_claimed = mem_map_mmio(dev->mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga") == 0;
+  v->direct = false;
+  v->heat = 0;
+}
+
+static bool chain4_is_plain(const struct vga *v) {
+  return (v->seq[4] & 8) && (v->seq[2] & 15) == 15 && !(v->gc[5] & 0x0b) && v->gc[3] == 0 && !(v->gc[1] & 15) &&
+         v->gc[8] == 0xff;
+}
+
+void vga_window_check_direct(struct vga *v) {
+  bool ok = (v->linear || chain4_is_plain(v)) && v->win_size &&
+            v->win_offset + v->win_size <= (v->linear ? v->vram_size : 0x40000u);
+  if (!ok && !v->direct_ok)
+    return;
+  if (ok != v->direct_ok)
+    v->heat = 0;
+  v->direct_ok = ok;
+  if (v->direct)
+    window_map(v);
+}
+
+void vga_window_update(struct vga *v) {
+  static const struct {
+    uint32_t base, size;
+  } select[4] = {{0, 0x20000}, {0, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
+  bool vbe = vbe_enabled(v);
+
+  v->linear = vbe && v->vbe[VBE_INDEX_BPP] > 4;
+  unsigned map = vbe ? 1 : v->gc[6] >> 2 & 3;
+  v->win_base = select[map].base;
+  v->win_size = vbe || (v->misc & 2) ? select[map].size : 0;
+  v->win_offset = vbe ? (uint32_t)v->vbe[VBE_INDEX_BANK] << 16 : 0;
+  v->plane_wrap = vbe ? v->vram_size / 4 - 1 : VGA_PLANE_MASK;
+  v->map_mask = spread_bits(v->seq[2]);
+  v->bit_mask = v->gc[8] * 0x01010101u;
+  v->set_reset = spread_bits(v->gc[0]);
+  v->set_reset_enable = spread_bits(v->gc[1]);
+  v->compare = spread_bits(v->gc[2]);
+  v->compare_mask = spread_bits(v->gc[7]);
+  vga_window_check_direct(v);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The state of the VGA, shared by its parts: vga.c (ports), vga_mem.c (the A0000h window), vga_draw.c (pixels)
+ * and vbe.c (Bochs VBE).
+ *
+ * Video memory is interleaved: byte `offset` of plane p lies at vram[offset * 4 + p]. So one 32-bit access
+ * touches all four planes, and chain-4 memory is linear. The price: in chain-4 and doubleword addressing
+ * the real chip leaves holes in each plane (offsets a AND ~3), where we use offsets a / 4. Only a program
+ * that writes chained and displays unchained can tell.
+ */
+#ifndef DEVICES_DISPLAY_VGA_STATE_H
+#define DEVICES_DISPLAY_VGA_STATE_H
+
+#include "core/device.h"
+#include "core/display.h"
+#include "devices/display/vga.h"
+#include "devices/pci.h"
+
+#define VGA_WINDOW_BASE 0xa0000u
+#define VGA_WINDOW_SIZE 0x20000u
+#define VGA_PLANE_MASK 0xffffu /* 64 KB a plane on a standard VGA */
+
+#define VBE_INDEX_ID 0
+#define VBE_INDEX_XRES 1
+#define VBE_INDEX_YRES 2
+#define VBE_INDEX_BPP 3
+#define VBE_INDEX_ENABLE 4
+#define VBE_INDEX_BANK 5
+#define VBE_INDEX_VIRT_WIDTH 6
+#define VBE_INDEX_VIRT_HEIGHT 7
+#define VBE_INDEX_X_OFFSET 8
+#define VBE_INDEX_Y_OFFSET 9
+#define VBE_INDEX_VIDEO_MEMORY_64K 10
+#define VBE_INDEX_COUNT 11
+
+#define VBE_ENABLED 0x01u
+#define VBE_GETCAPS 0x02u
+#define VBE_8BIT_DAC 0x20u
+#define VBE_LFB_ENABLED 0x40u
+#define VBE_NOCLEARMEM 0x80u
+
+#define VBE_MAX_XRES 2560u
+#define VBE_MAX_YRES 1600u
+
+enum vga_kind {
+  VGA_BLANK,
+  VGA_TEXT,
+  VGA_PLANAR, /* 1 bit from each plane */
+  VGA_CGA, /* shift register interleave: 2 + 2 bits */
+  VGA_NIBBLES, /* 256-colour shift without the 8-bit latch: 4-bit pixels */
+  VGA_256,
+  VGA_VBE8,
+  VGA_VBE15,
+  VGA_VBE16,
+  VGA_VBE24,
+  VGA_VBE32,
+};
+
+/* Everything the picture depends on besides VRAM contents, palette, cursor and blink phase. */
+struct vga_frame {
+  enum vga_kind kind;
+  int width, height; /* of the surface */
+  uint32_t chars; /* character clocks a line */
+  uint32_t cell_width; /* pixels a character clock */
+  uint32_t xdup; /* each pixel is shown this many times */
+  uint32_t ydup; /* scan lines for each step of the row counter */
+  uint32_t max_scan; /* last row of a character */
+  uint32_t start, pitch; /* VGA: in character clocks; VBE linear: in bytes */
+  uint32_t line_compare;
+  uint32_t byte_pan, pan, preset_row;
+  bool split_unpanned;
+  uint32_t plane_mask; /* wraps a plane offset */
+  uint8_t crtc_mode, crtc_underline; /* CR17h, CR14h */
+  uint8_t color_enable; /* AR12h */
+  uint8_t attr_mode; /* AR10h */
+  uint32_t font_a, font_b; /* offsets in plane 2 */
+};
+
+struct vga_timing { /* derived from the CRTC */
+  int64_t frame_ns;
+  uint32_t line_count, lines_shown, retrace_start, retrace_end;
+  uint32_t char_count, chars_shown;
+};
+
+struct vga {
+  struct device dev;
+  struct display display;
+  struct pci_func pci;
+  struct mem_block *vram, *rom;
+  uint32_t vram_size;
+
+  uint8_t misc, feature, enable;
+  uint8_t seq_index, seq[8];
+  uint8_t crtc_index, crtc[32];
+  uint8_t gc_index, gc[16];
+  uint8_t attr_index, attr[32];
+  bool attr_data; /* flip-flop: the next write to 3C0h is data */
+  uint8_t dac_mask, dac_write, dac_read, dac_state, dac_step;
+  uint8_t dac_latch[3];
+  uint8_t dac[768];
+  uint16_t vbe_index, vbe[16];
+  uint32_t latch; /* one byte of each plane */
+
+  /* Derived: how the window maps (vga_mem.c). Masks have a byte for each plane. */
+  uint32_t win_base, win_size; /* relative to A0000h */
+  uint32_t win_offset; /* VBE bank, in addresses of the window */
+  uint32_t plane_wrap;
+  uint32_t map_mask, bit_mask, set_reset, set_reset_enable, compare, compare_mask;
+  bool linear; /* VBE packed pixels */
+  bool direct_ok; /* the window's semantics are those of plain memory now */
+  bool direct; /* ... and it is mapped so */
+  uint32_t direct_base, direct_size, direct_offset; /* as mapped */
+  uint32_t heat; /* accesses that would have been plain memory */
+  bool window_claimed;
+
+  struct vga_timing timing;
+  bool timing_stale;
+
+  /* Drawing (vga_draw.c) */
+  struct vga_frame frame; /* as last drawn */
+  bool redraw_all, palette_stale, blink_seen;
+  uint32_t cursor_drawn; /* position and shape as last drawn, 0 = hidden */
+  bool blink_drawn;
+  uint32_t palette[256], palette16[16];
+  uint8_t *dirty; /* a byte per page, for one refresh */
+  uint8_t *pixel_line; /* colour indices of one line */
+  uint8_t font[2][8192]; /* as last drawn */
+  size_t surface_capacity;
+  char mode_text[32];
+};
+
+/* vga.c */
+uint8_t vga_port_read(struct vga *v, unsigned port);
+void vga_port_write(struct vga *v, unsigned port, uint8_t value);
+const struct vga_timing *vga_get_timing(struct vga *v);
+/* 3DAh bits 3 (vertical retrace) and 0 (display disabled) at `ns` of virtual time. */
+uint8_t vga_retrace_status(struct vga *v, int64_t ns);
+
+/* vga_mem.c */
+uint64_t vga_window_read(void *opaque, uint32_t offset, int size);
+void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value);
+void vga_window_update(struct vga *v); /* after any register that matters changed */
+void vga_window_check_direct(struct vga *v); /* the cheap half of the above: masks and write modes only */
+extern const struct mmio_ops vga_window_ops;
+
+/* vga_draw.c */
+int vga_draw_init(struct vga *v);
+void vga_draw_free(struct vga *v);
+
+/* vbe.c */
+uint16_t vbe_read(struct vga *v, unsigned index);
+void vbe_write(struct vga *v, unsigned index, uint16_t value);
+void vbe_reset(struct vga *v);
+uint32_t vbe_pitch(const struct vga *v); /* bytes; of one plane with 4 bpp */
+static inline bool vbe_enabled(const struct vga *v) { return v->vbe[VBE_INDEX_ENABLE] & VBE_ENABLED; }
+extern const struct io_ops vbe_port_ops;
+extern const struct mmio_ops vbe_mmio_ops; /* BAR 2 */
+
+#endif

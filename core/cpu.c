@@ -174,7 +174,7 @@ uint64_t cpu_icount(const struct cpu *cpu) {
   {FIELD_U32, name ".base", offsetof(struct cpu, seg) + (n) * sizeof(struct seg) + offsetof(struct seg, base), 1}, \
   {FIELD_U32, name ".limit", offsetof(struct cpu, seg) + (n) * sizeof(struct seg) + offsetof(struct seg, limit), 1}
 
-const struct field cpu_fields[] = {
+static const struct field fields[] = {
   FIELD_ARRAY(U32, struct cpu, gpr),
   FIELD(U32, struct cpu, eip),
   FIELD(U32, struct cpu, eflags),
@@ -216,3 +216,5 @@ const struct field cpu_fields[] = {
   FIELD(U32, struct cpu, trap_dr6),
   FIELDS_END,
 };
+
+const struct field *cpu_fields(void) { return fields; }

@@ -323,7 +323,7 @@ void seg_update_room(struct seg *seg, bool null_selector);
 void cpu_set_intr(struct cpu *cpu, bool level);
 void cpu_pulse_nmi(struct cpu *cpu);
 
-extern const struct field cpu_fields[]; /* architectural state, for state.h */
+const struct field *cpu_fields(void); /* architectural state, for state.h */
 
 /* Instructions retired so far, exact at instruction boundaries seen by C code. */
 uint64_t cpu_icount(const struct cpu *cpu);

@@ -256,6 +256,7 @@ struct cpu {
   void (*on_tlb_flush)(struct cpu *, bool keep_global); /* linear to physical mapping changed */
   void (*on_mode_change)(struct cpu *); /* mode, CS base or limit changed */
   void (*on_ferr)(struct cpu *, int level); /* FERR# changed (x87 error with CR0.NE clear); set by the board */
+  void (*on_apic_base)(struct cpu *, uint64_t value); /* WRMSR IA32_APIC_BASE; set by the board, may be NULL */
 
   /* --- TLB bookkeeping: the entries that are filled, so that a flush touches only those --- */
   uint32_t tlb_used_count, tlb_used_global_count;

@@ -53,23 +53,6 @@ static inline uint32_t insn_ea(const struct cpu *cpu, const struct insn *in) {
   return ea & address_mask(in);
 }
 
-static inline bool debug_armed(const struct cpu *cpu) { return (cpu->dr[7] & 0xff) != 0; }
-
-/* vmem_read and vmem_write that notice data breakpoints. */
-static inline uint64_t interp_read(struct cpu *cpu, int seg, uint32_t off, int size) {
-  uint32_t la = seg_linear(cpu, seg, off, (unsigned)size, false);
-  uint64_t v = linear_read(cpu, la, size, cpu->cpl == 3);
-  if (__builtin_expect(debug_armed(cpu), 0))
-    debug_check_access(cpu, la, (unsigned)size, false);
-  return v;
-}
-static inline void interp_write(struct cpu *cpu, int seg, uint32_t off, int size, uint64_t v) {
-  uint32_t la = seg_linear(cpu, seg, off, (unsigned)size, true);
-  linear_write(cpu, la, size, v, cpu->cpl == 3);
-  if (__builtin_expect(debug_armed(cpu), 0))
-    debug_check_access(cpu, la, (unsigned)size, true);
-}
-
 /* Raise what a store of `size` bytes would raise; return the linear address. */
 static inline uint32_t check_write(struct cpu *cpu, int seg, uint32_t off, unsigned size) {
   uint32_t la = seg_linear(cpu, seg, off, size, true);
@@ -93,19 +76,17 @@ static inline uint64_t rmw_read(struct cpu *cpu, uint32_t la, int size) {
 }
 static inline void rmw_write(struct cpu *cpu, uint32_t la, int size, uint64_t v) {
   linear_write(cpu, la, size, v, cpu->cpl == 3);
-  if (__builtin_expect(debug_armed(cpu), 0))
-    debug_check_access(cpu, la, (unsigned)size, true);
 }
 
 /* The ModRM r/m operand as a whole: `size` 1, 2 or 4. */
 static inline uint32_t read_e(struct cpu *cpu, const struct insn *in, int size) {
   if (in->is_mem)
-    return (uint32_t)interp_read(cpu, in->seg, insn_ea(cpu, in), size);
+    return (uint32_t)vmem_read(cpu, in->seg, insn_ea(cpu, in), size);
   return size == 1 ? reg8(cpu, in->rm) : reg_v(cpu, in->rm, size);
 }
 static inline void write_e(struct cpu *cpu, const struct insn *in, int size, uint32_t v) {
   if (in->is_mem)
-    interp_write(cpu, in->seg, insn_ea(cpu, in), size, v);
+    vmem_write(cpu, in->seg, insn_ea(cpu, in), size, v);
   else if (size == 1)
     set_reg8(cpu, in->rm, (uint8_t)v);
   else
@@ -135,12 +116,12 @@ static inline void set_sp(struct cpu *cpu, uint32_t sp) {
 }
 static inline void push_v(struct cpu *cpu, int size, uint32_t v) {
   uint32_t sp = (cpu->gpr[ESP] - (uint32_t)size) & stack_mask(cpu);
-  interp_write(cpu, SS, sp, size, v);
+  vmem_write(cpu, SS, sp, size, v);
   set_sp(cpu, sp);
 }
 /* The value `depth` bytes above the top; the caller moves ESP when nothing can fault any more. */
 static inline uint32_t peek_v(struct cpu *cpu, int size, uint32_t depth) {
-  return (uint32_t)interp_read(cpu, SS, (cpu->gpr[ESP] + depth) & stack_mask(cpu), size);
+  return (uint32_t)vmem_read(cpu, SS, (cpu->gpr[ESP] + depth) & stack_mask(cpu), size);
 }
 
 /* --- control flow --- */

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Disk images: see media.h. Images are raw; a writable one is locked by the block layer. */
+#include "frontends/media.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Made by the build from roms/demo.asm; absent from builds without it. */
+extern const unsigned char demo_disk[] __attribute__((weak));
+extern const unsigned long demo_disk_size __attribute__((weak));
+
+static int open_image(struct block **out, const char *path, unsigned flags, char *error, size_t size) {
+  const char *why = NULL;
+  if (block_open(out, path, flags, &why) == 0)
+    return 0;
+  snprintf(error, size, "%s", why ? why : "cannot open the image");
+  return -1;
+}
+
+static int open_drive(struct media *media, int i, const struct drive_options *d, struct board_config *board,
+                      char *error, size_t size) {
+  struct media_slot *slot = &media->slot[i];
+  bool floppy = i >= FLOPPY_DRIVE(0);
+  bool cdrom = d->cdrom || (i == 2 && !d->by); /* an empty CD-ROM drive is part of the machine */
+  if (!d->by && !cdrom && i != FLOPPY_DRIVE(0))
+    return 0;
+  slot->removable = floppy || cdrom;
+  if (floppy)
+    snprintf(slot->drive, sizeof slot->drive, "floppy%d", i - FLOPPY_DRIVE(0));
+  else
+    snprintf(slot->drive, sizeof slot->drive, "ide%d-%s%d", i / 2, cdrom ? "cd" : "hd", i % 2);
+  unsigned flags = 0;
+  if (!cdrom && !d->readonly)
+    flags = BLOCK_WRITE | (media->snapshot || d->snapshot ? BLOCK_SNAPSHOT : 0);
+  if (d->file && open_image(&slot->block, d->file, flags, error, size) < 0)
+    return -1;
+  if (floppy) {
+    board->floppy[i - FLOPPY_DRIVE(0)] = slot->block;
+    board->floppy_present[i - FLOPPY_DRIVE(0)] = true;
+  } else {
+    board->ide[i] = slot->block;
+    board->ide_is_cd[i] = cdrom;
+    board->ide_serial[i] = d->serial;
+  }
+  return 0;
+}
+
+/* Nothing to boot from was named: the built-in demo disk. */
+static void use_demo(struct media *media, struct board_config *board) {
+  if (!demo_disk || !&demo_disk_size) {
+    fprintf(stderr, "dragoman: no disk given and this build has no demo disk\n");
+    return;
+  }
+  struct media_slot *slot = &media->slot[0];
+  slot->block = block_open_memory("demo disk", demo_disk, demo_disk_size);
+  if (!slot->block)
+    return;
+  snprintf(slot->drive, sizeof slot->drive, "ide0-hd0");
+  board->ide[0] = slot->block;
+  fprintf(stderr, "dragoman: no disk given: running the built-in demo disk\n");
+}
+
+int media_open(struct media *media, const struct options *o, struct board_config *board, char *error, size_t size) {
+  bool any = o->kernel || o->bios;
+  media->snapshot = o->snapshot;
+  for (int i = 0; i < OPTIONS_DRIVES; i++) {
+    if (open_drive(media, i, &o->drive[i], board, error, size) < 0)
+      return -1;
+    any |= o->drive[i].by != NULL;
+  }
+  if (!any)
+    use_demo(media, board);
+  return 0;
+}
+
+void media_close(struct media *media) {
+  for (int i = 0; i < OPTIONS_DRIVES; i++) {
+    block_close(media->slot[i].block);
+    media->slot[i].block = NULL;
+  }
+}
+
+struct media_slot *media_find(struct media *media, const char *name) {
+  if (!strcmp(name, "fda") || !strcmp(name, "fdb"))
+    return media->slot[FLOPPY_DRIVE(name[2] - 'a')].drive[0] ? &media->slot[FLOPPY_DRIVE(name[2] - 'a')] : NULL;
+  for (int i = 0; i < OPTIONS_DRIVES; i++) {
+    struct media_slot *slot = &media->slot[i];
+    if (!strcmp(slot->drive, name) && *name)
+      return slot;
+    if (!strcmp(name, "cdrom") && !strncmp(slot->drive + 4, "-cd", 3))
+      return slot;
+  }
+  return NULL;
+}
+
+int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force, char *error,
+                 size_t size) {
+  struct block *block = NULL;
+  bool cdrom = !strncmp(slot->drive + 4, "-cd", 3);
+  if (!slot->removable) {
+    snprintf(error, size, "Device '%s' is not removable", slot->drive);
+    return -1;
+  }
+  unsigned flags = cdrom || readonly ? 0 : BLOCK_WRITE | (media->snapshot ? BLOCK_SNAPSHOT : 0);
+  /* The same image again: let go of the old lock first. */
+  bool same = path && slot->block && !strcmp(block_path(slot->block), path);
+  if (path && !same && open_image(&block, path, flags, error, size) < 0)
+    return -1;
+  int r = board_change_media(media->machine, slot->drive, block, force);
+  if (r < 0) {
+    block_close(block);
+    if (r == -EBUSY)
+      snprintf(error, size, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
+               slot->drive);
+    else
+      snprintf(error, size, "Device '%s': %s", slot->drive, strerror(-r));
+    return -1;
+  }
+  if (slot->block)
+    block_flush(slot->block);
+  block_close(slot->block);
+  slot->block = block;
+  if (!same)
+    return 0;
+  if (open_image(&block, path, flags, error, size) < 0)
+    return -1;
+  slot->block = block;
+  r = board_change_media(media->machine, slot->drive, block, true);
+  if (r < 0)
+    snprintf(error, size, "Device '%s': %s", slot->drive, strerror(-r));
+  return r < 0 ? -1 : 0;
+}

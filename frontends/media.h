@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The disk images of a machine: opening them for the command line, and media changes by the monitor. */
+#ifndef FRONTENDS_MEDIA_H
+#define FRONTENDS_MEDIA_H
+
+#include "devices/board.h"
+#include "frontends/options.h"
+
+#define MEDIA_NAME 16
+
+struct media_slot {
+  char drive[MEDIA_NAME]; /* as the monitor and board_change_media name it: ide1-cd0, floppy0 */
+  struct block *block;
+  bool removable;
+};
+
+struct media {
+  struct machine *machine;
+  bool snapshot; /* -snapshot also holds for media put in later */
+  struct media_slot slot[OPTIONS_DRIVES];
+};
+
+/* Open what the options name and enter it into the board's configuration. 0, or -1 with one line in `error`. */
+int media_open(struct media *media, const struct options *o, struct board_config *board, char *error, size_t size);
+void media_close(struct media *media); /* after the machine has stopped using them */
+/* By drive name ("ide1-cd0", also "cdrom", "fda", "fdb"). NULL if there is no such drive. */
+struct media_slot *media_find(struct media *media, const char *name);
+/* path NULL: eject. 0, or -1 with one line in `error`. Under the machine lock. */
+int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force, char *error,
+                 size_t size);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line, in QEMU's words. Parsing has no side effects: nothing is opened or printed, so that it can be
+ * tested; what is wrong comes back as one line of text. Strings point into argv or are kept in the
+ * structure until options_free.
+ */
+#ifndef FRONTENDS_OPTIONS_H
+#define FRONTENDS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define OPTIONS_SERIALS 4
+#define OPTIONS_DRIVES 6 /* four IDE, two floppy */
+#define RAM_MB_MIN 1u
+#define RAM_MB_MAX 3584u
+
+struct drive_options {
+  const char *file; /* NULL: the drive exists and is empty */
+  const char *by; /* the option that defined it, for messages; NULL: not defined */
+  const char *serial;
+  bool cdrom, snapshot, readonly;
+};
+
+enum display_kind { DISPLAY_DEFAULT, DISPLAY_SDL, DISPLAY_NONE };
+
+/* What the caller should do after parsing: go on, or print something and exit 0. */
+enum options_action {
+  ACTION_RUN, ACTION_HELP, ACTION_VERSION, ACTION_CPU_HELP, ACTION_MACHINE_HELP, ACTION_ACCEL_HELP,
+  ACTION_DISPLAY_HELP, ACTION_DEVICE_HELP, ACTION_LOG_HELP,
+};
+
+struct options {
+  enum options_action action;
+  uint32_t ram_mb;
+  const char *cpu; /* -cpu; NULL: default */
+  const char *accel; /* engine name; NULL: default */
+  const char *accel_options; /* what follows the first comma, or NULL */
+  bool counted;
+  uint32_t mhz; /* counted: instructions per microsecond */
+  struct drive_options drive[OPTIONS_DRIVES]; /* 0-3: hda..hdd; 4, 5: floppies */
+  const char *boot_order, *boot_once; /* letters of "acdn", or NULL */
+  bool boot_menu;
+  bool snapshot;
+  const char *kernel, *initrd, *append;
+  const char *bios, *bios_dir; /* -bios, -L */
+  bool vga;
+  const char *serial[OPTIONS_SERIALS]; /* channel specifications; NULL: none */
+  unsigned serial_count;
+  const char *parallel, *debugcon;
+  const char *monitor[2];
+  unsigned monitor_count;
+  bool nographic;
+  enum display_kind display;
+  bool rtc_localtime, rtc_clock_vm;
+  time_t rtc_base; /* -1: the host's time of day */
+  bool start_paused, no_reboot, no_shutdown;
+  const char *name, *pidfile;
+  const char *log_items, *log_path;
+  uint16_t debug_exit_port, debug_exit_size;
+  /* parser's own */
+  void *strings; /* list of allocated strings */
+  const char *seen_value[128]; /* by row of the table: the argument of an option that was given */
+};
+
+#define FLOPPY_DRIVE(n) (4 + (n))
+
+/* 0, or -1 with one line in `error` (without "dragoman: "). options_free is due in both cases. */
+int options_parse(struct options *o, int argc, char **argv, char *error, size_t error_size);
+void options_free(struct options *o);
+
+/* The option table as text for -help, one line per option. */
+struct option_help {
+  const char *name, *argument, *text;
+};
+const struct option_help *options_help(unsigned index); /* NULL past the end */
+
+/* Internal to options*.c. */
+
+/* Fail: format a line into the parser's error buffer; returns -1. */
+struct option_parser {
+  struct options *o;
+  char *error;
+  size_t error_size;
+};
+int option_error(struct option_parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *option_string(struct option_parser *p, const char *start, size_t length); /* kept until options_free */
+/*
+ * Take the next key[=value] from a comma list (",," is a comma in a value). False at the end. A bare word gives
+ * *value = NULL.
+ */
+bool option_next(struct option_parser *p, const char **list, const char **key, const char **value);
+int option_bool(struct option_parser *p, const char *option, const char *key, const char *value, bool *out);
+int option_drive(struct option_parser *p, const char *arg);
+int option_drive_named(struct option_parser *p, const char *option, unsigned slot, const char *file);
+int option_rtc(struct option_parser *p, const char *arg);
+int option_icount(struct option_parser *p, const char *arg);
+int option_boot(struct option_parser *p, const char *arg);
+int option_memory(struct option_parser *p, const char *arg);
+int option_device(struct option_parser *p, const char *arg);
+int option_machine(struct option_parser *p, const char *arg);
+int option_accel(struct option_parser *p, const char *arg);
+int option_display(struct option_parser *p, const char *arg);
+int option_check(struct option_parser *p); /* contradictions between options */
+/* A channel specification (-serial and friends) that chardev_open will understand? */
+int option_channel(struct option_parser *p, const char *option, const char *spec);
+
+#endif

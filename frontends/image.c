@@ -39,7 +39,9 @@ static int png_chunk(FILE *file, const char *type, const uint8_t *data, size_t l
   uint8_t head[8], tail[4];
   put_be32(head, (uint32_t)length);
   memcpy(head + 4, type, 4);
-  uLong crc = crc32(crc32(0, head + 4, 4), data, (uInt)length);
+  uLong crc = crc32(0, head + 4, 4);
+  if (length)
+    crc = crc32(crc, data, (uInt)length);
   put_be32(tail, (uint32_t)crc);
   int error = put(file, head, sizeof head);
   if (!error && length)

@@ -137,25 +137,32 @@ uint16_t vbe_read(struct vga *v, unsigned index) {
 
 void vbe_reset(struct vga *v) {
   memset(v->vbe, 0, sizeof v->vbe);
-  v->vbe_index = 0;
+  v->vbe_index = v->vbe_data_low = 0;
   v->vbe[VBE_INDEX_ID] = VBE_ID_LAST;
   v->vbe[VBE_INDEX_BPP] = 8;
 }
 
-/* Ports: 1CEh index, 1CFh and 1D0h both data; 16-bit registers at odd and even addresses. */
+/*
+ * Ports: 1CEh index, 1CFh and 1D0h both data, 16 bits each. The bus splits a 16-bit access at the odd 1CFh into
+ * bytes at 1CFh and 1D0h: the low one waits for the high one.
+ */
 static uint32_t port_read(void *opaque, uint32_t offset, int size) {
   struct vga *v = opaque;
-  uint32_t value = offset == 0 ? v->vbe_index : offset <= 2 ? vbe_read(v, v->vbe_index) : 0xffff;
-  return size == 1 ? value & 0xff : value;
+  if (offset == 0)
+    return v->vbe_index;
+  if (offset == 2 && size == 1)
+    return vbe_read(v, v->vbe_index) >> 8;
+  return offset < 3 ? vbe_read(v, v->vbe_index) : 0xff;
 }
 
 static void port_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   struct vga *v = opaque;
-  (void)size;
   if (offset == 0)
     v->vbe_index = (uint16_t)value;
-  else if (offset <= 2)
-    vbe_write(v, v->vbe_index, (uint16_t)value);
+  else if (offset == 1)
+    v->vbe_data_low = (uint8_t)value;
+  else if (offset == 2)
+    vbe_write(v, v->vbe_index, (uint16_t)(size == 1 ? value << 8 | v->vbe_data_low : value));
 }
 
 const struct io_ops vbe_port_ops = {port_read, port_write, 2};

@@ -304,10 +304,21 @@ static struct mem_block *rom_load(struct mem *mem, const char *path) {
   return block;
 }
 
+/* A restored snapshot (all 256 bytes "written"): derive anew what is not saved. */
+static void vga_config_written(struct pci_func *f, uint32_t offset, int size) {
+  struct vga *v = f->opaque;
+  if (offset != 0 || size != 256)
+    return;
+  v->timing_stale = v->palette_stale = v->redraw_all = true;
+  vga_window_update(v);
+  vga_map_window(&v->dev);
+}
+
 static int vga_init_pci(struct vga *v, const struct vga_config *config) {
   pci_func_init(&v->pci, "vga", 0x1234, 0x1111, 0x030000, 2, 0);
   memcpy(v->pci.config + 0x2c, "\xf4\x1a\x00\x11", 4); /* subsystem 1AF4:1100 */
   v->pci.opaque = v;
+  v->pci.config_written = vga_config_written;
   pci_func_set_bar(&v->pci, 0,
                    &(struct pci_bar){.kind = PCI_BAR_MEM_PREFETCH, .size = v->vram_size, .block = v->vram});
   pci_func_set_bar(&v->pci, 2,
@@ -361,7 +372,8 @@ static const struct field vga_fields[] = {
     FIELD(U8, struct vga, dac_mask),     FIELD(U8, struct vga, dac_write),    FIELD(U8, struct vga, dac_read),
     FIELD(U8, struct vga, dac_state),    FIELD(U8, struct vga, dac_step),     FIELD_ARRAY(U8, struct vga, dac_latch),
     FIELD_BUFFER(struct vga, dac),       FIELD(U16, struct vga, vbe_index),   FIELD_ARRAY(U16, struct vga, vbe),
-    FIELD(U32, struct vga, latch),       FIELDS_END,
+    FIELD(U8, struct vga, vbe_data_low), FIELD(U32, struct vga, latch),       FIELD_BUFFER(struct vga, pci.config),
+    FIELDS_END,
 };
 
 const struct device_class vga_class = {

@@ -99,6 +99,7 @@ struct vga {
   uint8_t dac_latch[3];
   uint8_t dac[768];
   uint16_t vbe_index, vbe[16];
+  uint8_t vbe_data_low;
   uint32_t latch; /* one byte of each plane */
 
   /* Derived: how the window maps (vga_mem.c). Masks have a byte for each plane. */

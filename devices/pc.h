@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What the board's own files share (pc*.c); nobody else includes it. */
+#ifndef DEVICES_PC_H
+#define DEVICES_PC_H
+
+#include "devices/board.h"
+#include "devices/pci.h"
+
+#define PC_ISA_IRQS 16
+
+/* Who can pull an ISA interrupt line. */
+enum pc_irq_source { PC_IRQ_DEVICE, PC_IRQ_PCI, PC_IRQ_HPET, PC_IRQ_SCI };
+
+struct pc {
+  struct machine *machine;
+  struct board_config config;
+  struct mem_block *bios;
+  struct pci_bus *pci;
+  struct device *i440fx, *piix3, *pm, *pic, *pit, *dma, *rtc, *i8042, *sysctl, *pcspk, *fw_cfg, *fdc, *ide, *vga;
+  struct device *apic, *ioapic, *hpet; /* may be NULL */
+  uint8_t isa_level[PC_ISA_IRQS]; /* bit per enum pc_irq_source */
+};
+
+/* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
+int pc_config_init(struct pc *pc);
+/* pc_kernel.c: -kernel, -initrd and -append become fw_cfg items that the option ROM roms/kernelboot.asm fetches. */
+int pc_load_kernel(struct pc *pc);
+
+#endif

@@ -30,4 +30,12 @@ extern const struct engine engine_interp; /* core/interp.c */
  */
 void interp_step(struct cpu *cpu);
 
+/*
+ * Execute a decoded instruction at CS:EIP, for an engine that has fetched it, with no shadow, TF, RF or breakpoint
+ * to honour. Raises. Commits EIP but counts nothing; true if the instruction retired (a repeated string instruction
+ * may leave EIP on itself).
+ */
+struct insn;
+bool interp_execute(struct cpu *cpu, const struct insn *in);
+
 #endif

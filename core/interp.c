@@ -115,6 +115,18 @@ static inline void step(struct cpu *cpu) {
     debug_trap(cpu, DR6_BS);
 }
 
+bool interp_execute(struct cpu *cpu, const struct insn *in) {
+  const struct insn_desc *d = insn_describe(in);
+  uint32_t start = cpu->eip, next = start + in->length;
+  cpu->next_eip = cpu->seg[CS].attr & SEG_DB ? next : next & 0xffff;
+  if (d->attr & (A_PE | A_CPL0))
+    check_attributes(cpu, d->attr);
+  bool repeated = d->cls == CL_STRING && in->rep;
+  handlers[in->id](cpu, in);
+  cpu->eip = cpu->next_eip;
+  return !repeated || cpu->eip != start;
+}
+
 void interp_step(struct cpu *cpu) {
   sigjmp_buf env, *outer = cpu->fault_env;
   cpu->fault_env = &env;

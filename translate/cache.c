@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The code cache: memory mapped twice (writable and executable, never both in one mapping), the block
+ * table by physical address and mode, links between blocks, and invalidation. When anything is full, everything
+ * is dropped and translation starts over.
+ */
+#include "translate/jit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/machine.h"
+#include "core/mem.h"
+
+#define MAX_BLOCKS (1u << 19)
+#define MAX_MAPS (1u << 22)
+#define MAX_INSNS (1u << 19)
+
+static void *sparse(size_t size) {
+  void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+int jit_cache_init(struct jit *j, size_t size) {
+  int fd = memfd_create("code cache", MFD_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  if (ftruncate(fd, (off_t)size) < 0) {
+    int err = errno;
+    close(fd);
+    return -err;
+  }
+  void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  int err = errno;
+  close(fd);
+  if (rw == MAP_FAILED || rx == MAP_FAILED)
+    return -err;
+  j->rw = rw;
+  j->rx = rx;
+  j->size = size;
+  j->block_max = MAX_BLOCKS;
+  j->map_max = MAX_MAPS;
+  j->insn_max = MAX_INSNS;
+  j->blocks = sparse(MAX_BLOCKS * sizeof *j->blocks);
+  j->maps = sparse(MAX_MAPS * sizeof *j->maps);
+  j->insns = sparse(MAX_INSNS * sizeof *j->insns);
+  j->hash = sparse(JIT_HASH * sizeof *j->hash);
+  j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
+  if (!j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+    return -ENOMEM;
+  j->next_id = 1;
+  jit_make_stubs(j);
+  return 0;
+}
+
+void jit_cache_free(struct jit *j) {
+  if (j->rw)
+    munmap(j->rw, j->size);
+  if (j->rx)
+    munmap((void *)j->rx, j->size);
+  if (j->blocks)
+    munmap(j->blocks, MAX_BLOCKS * sizeof *j->blocks);
+  if (j->maps)
+    munmap(j->maps, MAX_MAPS * sizeof *j->maps);
+  if (j->insns)
+    munmap(j->insns, MAX_INSNS * sizeof *j->insns);
+  if (j->hash)
+    munmap(j->hash, JIT_HASH * sizeof *j->hash);
+  if (j->page_blocks)
+    munmap(j->page_blocks, MEM_PAGES * sizeof *j->page_blocks);
+}
+
+static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
+  uint32_t h = pa * 0x9e3779b1u ^ eip * 0x85ebca6bu ^ mode * 0xc2b2ae35u;
+  return (h ^ h >> 15) & (JIT_HASH - 1);
+}
+
+void jit_flush(struct jit *j) {
+  for (uint32_t i = 0; i < j->block_count; i++) {
+    struct block *b = &j->blocks[i];
+    j->page_blocks[b->pa >> 12] = NULL;
+    if (b->pa2 != NO_PAGE)
+      j->page_blocks[b->pa2 >> 12] = NULL;
+    b->valid = false;
+  }
+  memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
+  j->block_count = j->map_count = j->insn_count = 0;
+  j->next = j->stubs_end;
+  memset(j->ids, 0, sizeof j->ids);
+  j->stat.flushes++;
+  jit_rekey(j->cpu);
+}
+
+struct block *jit_block_new(struct jit *j) {
+  bool full = j->block_count == j->block_max || j->map_count + 4 * BLOCK_MAX_INSNS > j->map_max ||
+              j->insn_count + BLOCK_MAX_INSNS > j->insn_max ||
+              (size_t)(j->rw + j->size - j->next) < (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX;
+  if (full)
+    jit_flush(j);
+  struct block *b = &j->blocks[j->block_count];
+  memset(b, 0, sizeof *b);
+  b->pa2 = NO_PAGE;
+  return b;
+}
+
+void jit_block_insert(struct jit *j, struct block *b) {
+  struct mem *mem = j->cpu->machine->mem;
+  uint32_t h = hash_key(b->pa, b->eip, b->mode);
+  b->hash_next = j->hash[h];
+  j->hash[h] = b;
+  uint32_t page = b->pa >> 12;
+  b->page_next[0] = j->page_blocks[page];
+  j->page_blocks[page] = b;
+  mem_set_code(mem, b->pa, true);
+  if (b->pa2 != NO_PAGE) {
+    b->page_next[1] = j->page_blocks[b->pa2 >> 12];
+    j->page_blocks[b->pa2 >> 12] = b;
+    mem_set_code(mem, b->pa2, true);
+  }
+  b->valid = true;
+  j->block_count++;
+  j->stat.blocks++;
+  j->stat.bytes += b->host_size;
+}
+
+struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses) {
+  struct cpu *cpu = j->cpu;
+  for (struct block *b = j->hash[hash_key(pa, eip, cpu->mode)]; b; b = b->hash_next) {
+    if (b->pa != pa || b->eip != eip || b->mode != cpu->mode || b->cs_limit != cpu->seg[CS].limit)
+      continue;
+    if (b->pa2 != NO_PAGE && b->pa2 != pa2) {
+      *crosses = true; /* the caller must find out where the second page is, then ask again */
+      continue;
+    }
+    return b;
+  }
+  return NULL;
+}
+
+static struct block **page_link(struct block *b, uint32_t page) {
+  return b->pa >> 12 == page ? &b->page_next[0] : &b->page_next[1];
+}
+
+static void remove_from_page(struct jit *j, struct block *b, uint32_t page) {
+  struct block **p = &j->page_blocks[page];
+  while (*p && *p != b)
+    p = page_link(*p, page);
+  if (*p)
+    *p = *page_link(b, page);
+}
+
+static void unlink_exit(struct link *l) {
+  if (!l->to)
+    return;
+  struct link **p = &l->to->incoming;
+  while (*p != l)
+    p = &(*p)->next;
+  *p = l->next;
+  l->to = NULL;
+  emit_patch32(l->field, l->stub);
+}
+
+void jit_link(struct jit *j, struct link *l, struct block *to) {
+  unlink_exit(l);
+  l->to = to;
+  l->next = to->incoming;
+  to->incoming = l;
+  emit_patch32(l->field, jit_to_rw(j, to->host));
+  j->stat.links++;
+}
+
+void jit_block_invalidate(struct jit *j, struct block *b) {
+  if (!b->valid)
+    return;
+  b->valid = false;
+  struct block **p = &j->hash[hash_key(b->pa, b->eip, b->mode)];
+  while (*p != b)
+    p = &(*p)->hash_next;
+  *p = b->hash_next;
+  remove_from_page(j, b, b->pa >> 12);
+  if (b->pa2 != NO_PAGE)
+    remove_from_page(j, b, b->pa2 >> 12);
+  while (b->incoming)
+    unlink_exit(b->incoming);
+  unlink_exit(&b->out[0]);
+  unlink_exit(&b->out[1]);
+  struct jc_entry *jc = &j->cpu->jump_cache[b->eip & (JC_ENTRIES - 1)];
+  if (jc->host == (uintptr_t)b->host)
+    jc->tag = 1; /* no EIP + key has this complement: keys are multiples of 2^32 and never 0 */
+  j->stat.invalidated++;
+}
+
+/* Does b cover any of pa .. pa + size - 1 on this page? */
+static bool overlaps(const struct block *b, uint32_t page, uint64_t pa, uint64_t size) {
+  uint64_t first, end;
+  if (b->pa >> 12 == page) {
+    first = b->pa;
+    end = first + b->len;
+    if (b->pa2 != NO_PAGE)
+      end = (uint64_t)(page + 1) << 12;
+  } else {
+    first = b->pa2;
+    end = first + b->len - (MEM_PAGE - (b->pa & (MEM_PAGE - 1)));
+  }
+  return first < pa + size && pa < end;
+}
+
+void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
+  uint32_t last = (uint32_t)(((uint64_t)pa + size - 1) >> 12);
+  for (uint32_t page = pa >> 12; page <= last; page++) {
+    struct block *next;
+    for (struct block *b = j->page_blocks[page]; b; b = next) {
+      next = *page_link(b, page);
+      if (overlaps(b, page, pa, size))
+        jit_block_invalidate(j, b);
+    }
+    if (!j->page_blocks[page])
+      mem_set_code(j->cpu->machine->mem, page << 12, false);
+  }
+}
+
+const struct block *jit_block_at(const struct jit *j, const uint8_t *host) {
+  uint32_t lo = 0, hi = j->block_count;
+  while (lo < hi) {
+    uint32_t mid = (lo + hi) / 2;
+    if (j->blocks[mid].host <= host)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  if (lo == 0)
+    return NULL;
+  const struct block *b = &j->blocks[lo - 1];
+  return host < b->host + b->host_size ? b : NULL;
+}
+
+/*
+ * Give the current (mode, CS base, CS limit) its key. Keys are unique for ever, so an entry made under
+ * another mode, or before a flush of linear mappings, can't match.
+ */
+void jit_rekey(struct cpu *cpu) {
+  struct jit *j = cpu->engine_data;
+  uint32_t base = cpu->seg[CS].base, limit = cpu->seg[CS].limit;
+  uint32_t h = (cpu->mode * 0x9e3779b1u ^ base * 0x85ebca6bu ^ limit) >> 8;
+  struct mode_id *m = &j->ids[(h ^ h >> 11) % JIT_IDS];
+  if (m->id == 0 || m->mode != cpu->mode || m->cs_base != base || m->cs_limit != limit) {
+    if (j->next_id == UINT32_MAX) {
+      memset(cpu->jump_cache, 0, sizeof cpu->jump_cache);
+      memset(j->ids, 0, sizeof j->ids);
+      j->next_id = 1;
+    }
+    *m = (struct mode_id){cpu->mode, base, limit, j->next_id++};
+  }
+  cpu->jc_key = (uint64_t)m->id << 32;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frame of a block: budget check at its head, one instruction after the other, exits, islands for the
+ * short-range JRCXZ, and the out-of-line paths behind it.
+ */
+#include "translate/gen.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#define ISLAND_JUMP 5u
+
+uint32_t gen_left(const struct gen *g) { return g->count - g->index; }
+
+static void note_host(struct gen *g) {
+  struct jit *j = g->j;
+  struct host_map *m = &j->maps[j->map_count + g->b->map_count++];
+  m->host_off = (uint32_t)(g->e.p - jit_to_rw(j, g->b->host));
+  m->index = (uint8_t)g->index;
+  m->eip_off = (uint16_t)(g->eip - g->b->eip);
+}
+
+static void select_insn(struct gen *g, unsigned index, uint32_t eip) {
+  g->index = index;
+  g->eip = eip;
+  g->next = eip + g->insns[index].length;
+  if (!(g->mode & MODE_CODE32))
+    g->next &= 0xffff;
+}
+
+/* --- islands --- */
+
+/* Jumps for every jrcxz that has not got one. */
+static void emit_island(struct gen *g) {
+  for (; g->first_pending < g->cold_count; g->first_pending++) {
+    struct cold *c = &g->cold[g->first_pending];
+    bool near = emit_patch8(c->jrcxz, g->e.p);
+    DGM_ASSERT(near);
+    c->island = emit_jmp32(&g->e);
+  }
+}
+
+void gen_reserve(struct gen *g, unsigned bytes) {
+  unsigned waiting = g->cold_count - g->first_pending;
+  if (waiting == 0)
+    return;
+  const uint8_t *oldest = g->cold[g->first_pending].jrcxz;
+  if ((size_t)(g->e.p - oldest) + bytes + ISLAND_JUMP * (waiting + 2) + 2 < 126)
+    return;
+  uint8_t *over = emit_jmp8(&g->e);
+  emit_island(g);
+  bool near = emit_patch8(over, g->e.p);
+  DGM_ASSERT(near);
+}
+
+struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
+  DGM_ASSERT(g->cold_count < MAX_COLD);
+  struct cold *c = &g->cold[g->cold_count++];
+  memset(c, 0, sizeof *c);
+  c->kind = kind;
+  c->index = (uint8_t)g->index;
+  c->jrcxz = emit_jrcxz(&g->e);
+  return c;
+}
+
+/* --- exits --- */
+
+/* The part of a direct exit that runs until it is linked: store EIP, tell C which link it was. */
+static void emit_link_stub(struct gen *g, int slot, uint32_t target) {
+  struct emitter *e = &g->e;
+  struct link *l = &g->b->out[slot];
+  l->stub = e->p;
+  emit_patch32(l->field, l->stub);
+  emit_store_imm(e, CPU_FIELD(eip), target);
+  emit_mov_imm(e, R8, (uint32_t)(g->b - g->j->blocks) * 2 + (uint32_t)slot + 1);
+  emit_jmp_to(e, g->j->stub_exit_link);
+}
+
+/* May a direct jump to target stay linked whatever the page tables do? Only on the same page. */
+static bool linkable(const struct gen *g, uint32_t target) {
+  if (target > g->cs_limit)
+    return false;
+  /* without paging only A20 can change where a linear address leads */
+  uint32_t unit = g->mode & MODE_PAGING ? MEM_PAGE : 1u << 20;
+  int64_t offset = (int64_t)(g->b->pa & (unit - 1)) + (int32_t)(target - g->b->eip);
+  return offset >= 0 && offset < unit;
+}
+
+/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. */
+void gen_exit_lookup(struct gen *g) {
+  struct emitter *e = &g->e;
+  int32_t jc = (int32_t)offsetof(struct cpu, jump_cache);
+  gen_reserve(g, 64);
+  emit_movzx16(e, R9, R8);
+  emit_lea(e, R9, hm_index(R9, R9, 0, 0));
+  emit_load64(e, RCX, hm_index(R14, R9, 3, jc));
+  emit_op_rm(e, EO_W, OM_1, 0x8b, R11, CPU_FIELD(jc_key));
+  emit_lea64(e, RCX, hm_index(RCX, R8, 0, 0));
+  emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0)); /* -(eip + key) + eip + key */
+  uint8_t *hit = emit_jrcxz(e);
+  emit_jmp_to(e, g->j->stub_miss);
+  emit_patch8(hit, e->p);
+  emit_jmp_mem(e, hm_index(R14, R9, 3, jc + 8));
+}
+
+void gen_exit_to(struct gen *g, int slot, uint32_t target) {
+  struct emitter *e = &g->e;
+  if (!linkable(g, target)) {
+    emit_mov_imm(e, R8, target);
+    gen_exit_lookup(g);
+    return;
+  }
+  g->b->out[slot].field = emit_jmp32(e);
+  g->exit_target[slot] = target;
+}
+
+/* --- calls to the core --- */
+
+void gen_exec(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  struct jit *j = g->j;
+  const struct insn_desc *d = insn_describe(in);
+  uint32_t slot = j->insn_count++;
+  j->insns[slot] = *in;
+  gen_reserve(g, 48);
+  emit_mov_imm(e, RCX, SLOW_LEFT(gen_left(g)));
+  emit_mov_imm(e, R9, g->eip);
+  emit_mov_imm(e, R8, slot);
+  emit_call_to(e, j->stub_exec);
+  g->fpu_ready = false;
+  g->fcs_known = 0;
+  if (d->attr & A_END) {
+    emit_jmp_to(e, j->stub_exit);
+    g->ended = true;
+    return;
+  }
+  emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
+  gen_cold(g, COLD_EXIT_LEAVE);
+}
+
+/* --- out-of-line paths --- */
+
+static void emit_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub) {
+  struct emitter *e = &g->e;
+  emit_mov_imm(e, RCX, c->info);
+  emit_mov_imm(e, R9, g->eip);
+  emit_call_to(e, stub);
+}
+
+static void emit_cold_mem(struct gen *g, struct cold *c) {
+  struct emitter *e = &g->e;
+  struct jit *j = g->j;
+  const struct insn *in = &g->insns[c->index];
+  bool store = c->access != ACCESS_READ;
+  if (c->la != R8)
+    emit_mov_rr(e, R8, c->la);
+  emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
+  note_host(g);
+  g->arg = c->arg;
+  c->op(g, in, CPU_FIELD(membuf));
+  if (store) {
+    emit_call_slow(g, c, j->stub_write_commit);
+    emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
+    uint8_t *leave = emit_jrcxz(e);
+    emit_jmp_to(e, c->resume);
+    emit_patch8(leave, e->p);
+    if (c->leave == LEAVE_R11)
+      emit_store(e, CPU_FIELD(eip), R11);
+    else
+      emit_store_imm(e, CPU_FIELD(eip), c->leave == LEAVE_CONST ? c->leave_eip : g->next);
+    emit_load64(e, R12, CPU_FIELD(budget));
+    emit_jmp_to(e, j->stub_exit);
+    return;
+  }
+  emit_jmp_to(e, c->resume);
+}
+
+static void emit_cold(struct gen *g, struct cold *c) {
+  struct emitter *e = &g->e;
+  struct jit *j = g->j;
+  emit_patch32(c->island, e->p);
+  switch (c->kind) {
+  case COLD_MEM: emit_cold_mem(g, c); break;
+  case COLD_SEG:
+    emit_call_slow(g, c, j->stub_seg_check);
+    emit_jmp_to(e, c->resume);
+    break;
+  case COLD_FPU:
+    emit_call_to(e, j->stub_fpu_load);
+    emit_jmp_to(e, c->resume);
+    break;
+  case COLD_EXIT_LEAVE: emit_jmp_to(e, j->stub_exit); break; /* jit_exec has set EIP and the budget */
+  case COLD_HEAD:
+    emit_lea64(e, R12, hm_base(R12, (int32_t)g->count));
+    emit_store_imm(e, CPU_FIELD(eip), g->b->eip);
+    emit_jmp_to(e, j->stub_exit);
+    break;
+  }
+}
+
+/* --- the block --- */
+
+static bool generate(struct gen *g, const struct insn *in) {
+  switch (insn_describe(in)->cls) {
+  case CL_COPY: return gen_alu(g, in);
+  case CL_MUL: return gen_mul(g, in);
+  case CL_SHIFT: return gen_shift(g, in);
+  case CL_STACK: return gen_stack(g, in);
+  case CL_BRANCH: return gen_branch(g, in);
+  case CL_STRING: return gen_string(g, in);
+  case CL_FLAG: return gen_flag(g, in);
+  case CL_FPU: return gen_fpu(g, in);
+  case CL_MMX:
+  case CL_SSE: return gen_simd(g, in);
+  case CL_SYSTEM: return gen_system(g, in);
+  case CL_NOP: return true;
+  default: return false;
+  }
+}
+
+static void emit_head(struct gen *g) {
+  struct emitter *e = &g->e;
+  emit_lea64(e, R12, hm_base(R12, -(int32_t)g->count));
+  emit_shrx(e, RCX, R12, R13, true);
+  gen_cold(g, COLD_HEAD);
+}
+
+/* g->insns, g->count, g->b's key and g->e are set. Leaves host_size and the links complete. */
+void gen_block(struct gen *g) {
+  struct block *b = g->b;
+  uint32_t eip = b->eip;
+  emit_head(g);
+  for (unsigned i = 0; i < g->count; i++) {
+    select_insn(g, i, eip);
+    gen_reserve(g, 48);
+    note_host(g);
+    if (!generate(g, &g->insns[i]))
+      gen_exec(g, &g->insns[i]);
+    eip = g->next;
+  }
+  if (!g->ended) {
+    gen_reserve(g, 64);
+    gen_exit_to(g, 0, g->next);
+  }
+  emit_island(g);
+  for (int slot = 0; slot < 2; slot++)
+    if (b->out[slot].field)
+      emit_link_stub(g, slot, g->exit_target[slot]);
+  eip = b->eip;
+  unsigned index = 0;
+  select_insn(g, 0, eip);
+  for (unsigned i = 0; i < g->cold_count; i++) {
+    while (index < g->cold[i].index)
+      select_insn(g, ++index, g->next);
+    emit_cold(g, &g->cold[i]);
+  }
+  b->host_size = (uint32_t)(g->e.p - jit_to_rw(g->j, b->host));
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The generator: guest instructions of one block to host code. gen.c has the frame of a block and its exits,
+ * gen_mem.c the address strategy, gen_alu.c / gen_stack.c / gen_branch.c / gen_fpu.c / gen_string.c the classes.
+ */
+#ifndef TRANSLATE_GEN_H
+#define TRANSLATE_GEN_H
+
+#include "translate/jit.h"
+
+struct gen;
+
+/* Emits the part of an instruction that touches memory, with the operand at `m`. Called twice: for the fast path
+ * and for the out-of-line slow path, where m is cpu->membuf. Must not fault, must not branch out. */
+typedef void (*gen_op)(struct gen *g, const struct insn *in, struct host_mem m);
+
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_RMW };
+
+/* Where to go on if a slow store must leave the block after this instruction. */
+enum leave { LEAVE_NEXT, LEAVE_CONST, LEAVE_R11 };
+
+enum cold_kind { COLD_MEM, COLD_SEG, COLD_FPU, COLD_EXIT_LEAVE, COLD_HEAD };
+
+/* An out-of-line path, emitted behind the block. */
+struct cold {
+  enum cold_kind kind;
+  uint8_t *jrcxz; /* rel8 that must reach an island (or NULL: patched) */
+  uint8_t *island; /* rel32 of the island's jump */
+  const uint8_t *resume;
+  uint8_t index; /* guest instruction */
+  int8_t la; /* COLD_MEM: register that holds the linear address */
+  uint8_t leave;
+  uint8_t access;
+  uint32_t leave_eip;
+  uint32_t info;
+  gen_op op;
+  int32_t arg; /* g->arg when op was emitted */
+};
+
+#define MAX_COLD (4 * BLOCK_MAX_INSNS)
+
+struct gen {
+  struct jit *j;
+  struct block *b;
+  struct emitter e;
+  uint32_t mode;
+  uint32_t cs_limit;
+  const struct insn *insns;
+  unsigned count;
+  unsigned index; /* instruction being generated */
+  uint32_t eip, next; /* of it, and of the one after it */
+  int32_t arg; /* parameter of gen_op, kept in struct cold */
+  bool fpu_ready; /* the guest's FPU state is known to be in the host's registers */
+  uint32_t fcs_known; /* this block has stored FCS / FDS of segment n - 1 */
+  struct cold cold[MAX_COLD];
+  unsigned cold_count;
+  unsigned first_pending; /* colds before this one have reached an island */
+  uint32_t exit_target[2]; /* EIP of the direct exits */
+  bool ended; /* the block's last instruction has emitted its exits */
+};
+
+/* --- gen.c --- */
+void gen_block(struct gen *g);
+/* Make room: if a pending jrcxz could not reach past `bytes` more bytes, emit an island here. */
+void gen_reserve(struct gen *g, unsigned bytes);
+struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, registers its target */
+void gen_exit_to(struct gen *g, int slot, uint32_t target); /* leave for a constant EIP */
+void gen_exit_lookup(struct gen *g); /* leave for the EIP in R8D */
+void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */
+uint32_t gen_left(const struct gen *g); /* instructions not retired, the current one included */
+
+/* --- gen_mem.c --- */
+/* Effective address (offset) of a ModRM operand; returns the register that holds it, upper half zero. R8 or a guest
+ * register. */
+int gen_offset(struct gen *g, const struct insn *in);
+void gen_offset_into(struct gen *g, const struct insn *in, int dst); /* 32-bit address size only */
+/* Limit check and base: offset in `reg` to linear address in the returned register (R8 or `reg`). */
+int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write);
+/* TLB probe and access at the linear address in `la`. align: misalignment of a 16-byte operand is #GP(0). */
+struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access, bool align,
+                        gen_op op);
+/* All three for a ModRM (or moffs) operand. */
+struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
+                              gen_op op);
+bool gen_seg_flat(const struct gen *g, int seg);
+
+/* --- classes; false: not handled, use gen_exec --- */
+bool gen_alu(struct gen *g, const struct insn *in);
+bool gen_shift(struct gen *g, const struct insn *in);
+bool gen_mul(struct gen *g, const struct insn *in);
+bool gen_flag(struct gen *g, const struct insn *in);
+bool gen_stack(struct gen *g, const struct insn *in);
+bool gen_branch(struct gen *g, const struct insn *in);
+bool gen_fpu(struct gen *g, const struct insn *in);
+bool gen_simd(struct gen *g, const struct insn *in);
+bool gen_string(struct gen *g, const struct insn *in);
+bool gen_system(struct gen *g, const struct insn *in);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Near branches. A target beyond the CS limit is #GP(0) before anything changes: constant targets are checked
+ * here, computed ones by leaving CS limits below what they can reach to the core.
+ */
+#include "translate/gen_stack.h"
+
+static uint32_t relative_target(const struct gen *g, const struct insn *in) {
+  uint32_t target = g->eip + in->length + in->imm;
+  return in->opsize == 2 ? target & 0xffff : target;
+}
+
+/* Can a computed target of the operand size lie beyond the CS limit? */
+static bool computed_may_fault(const struct gen *g, const struct insn *in) {
+  return g->cs_limit < (in->opsize == 2 ? 0xffffu : 0xffffffffu);
+}
+
+static void finish(struct gen *g) { g->ended = true; }
+
+/* Jcc target; the condition is the opcode's low nibble. */
+static void gen_jcc(struct gen *g, int cc, uint32_t target) {
+  struct emitter *e = &g->e;
+  struct block *b = g->b;
+  gen_reserve(g, 100);
+  uint8_t *taken = emit_jcc32(e, cc);
+  gen_exit_to(g, 1, g->next);
+  /* not reached by falling through: gen_exit_to ends in a jump */
+  emit_patch32(taken, e->p);
+  uint8_t *here = e->p;
+  gen_exit_to(g, 0, target);
+  if (b->out[0].field == here + 1) { /* a plain jump: let the Jcc itself be the link */
+    e->p = here;
+    b->out[0].field = taken;
+  }
+  finish(g);
+}
+
+/* LOOP, LOOPE, LOOPNE, JCXZ */
+static void gen_loop(struct gen *g, const struct insn *in, uint32_t target) {
+  struct emitter *e = &g->e;
+  gen_reserve(g, 100);
+  bool wide = in->addrsize == 4;
+  uint8_t *not_flag = NULL;
+  if (in->opcode != 0xe3) { /* (e)cx -= 1 */
+    emit_op_rm(e, wide ? 0 : EO_66, OM_1, 0x8d, R10, hm_base(R10, -1));
+    if (in->opcode != 0xe2)
+      not_flag = emit_jcc32(e, in->opcode == 0xe1 ? 5 : 4); /* LOOPE leaves on NE, LOOPNE on E */
+  }
+  if (wide)
+    emit_mov_rr(e, RCX, R10);
+  else
+    emit_movzx16(e, RCX, R10);
+  uint8_t *zero = emit_jrcxz(e);
+  /* count not zero */
+  uint8_t *nonzero = emit_jmp32(e);
+  emit_patch8(zero, e->p);
+  if (in->opcode == 0xe3) {
+    gen_exit_to(g, 0, target);
+    emit_patch32(nonzero, e->p);
+    gen_exit_to(g, 1, g->next);
+  } else {
+    if (not_flag)
+      emit_patch32(not_flag, e->p);
+    gen_exit_to(g, 1, g->next);
+    emit_patch32(nonzero, e->p);
+    gen_exit_to(g, 0, target);
+  }
+  finish(g);
+}
+
+static bool gen_call_relative(struct gen *g, const struct insn *in) {
+  uint32_t target = relative_target(g, in);
+  if (target > g->cs_limit)
+    return false;
+  struct cold *c = gen_push_imm(g, in, g->next);
+  c->leave = LEAVE_CONST;
+  c->leave_eip = target;
+  gen_exit_to(g, 0, target);
+  finish(g);
+  return true;
+}
+
+/* FF /2 CALL, /4 JMP */
+static bool gen_indirect(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  if (in->reg != 2 && in->reg != 4)
+    return false;
+  if (computed_may_fault(g, in))
+    return false;
+  if (in->is_mem)
+    gen_load_r11(g, in);
+  else if (in->opsize == 2)
+    emit_movzx16(e, R11, host_gpr[in->rm]);
+  else
+    emit_mov_rr(e, R11, host_gpr[in->rm]);
+  if (in->reg == 2) {
+    struct cold *c = gen_push_imm(g, in, g->next);
+    c->leave = LEAVE_R11;
+  }
+  emit_mov_rr(e, R8, R11);
+  gen_exit_lookup(g);
+  finish(g);
+  return true;
+}
+
+static bool gen_return(struct gen *g, const struct insn *in) {
+  if (computed_may_fault(g, in))
+    return false;
+  gen_peek(g, in);
+  gen_adjust_sp(g, in->opsize + (in->opcode == 0xc2 ? (int)(in->imm & 0xffff) : 0));
+  emit_mov_rr(&g->e, R8, R11);
+  gen_exit_lookup(g);
+  finish(g);
+  return true;
+}
+
+bool gen_branch(struct gen *g, const struct insn *in) {
+  if (in->map == MAP_1) {
+    switch (in->opcode) {
+    case 0xe8: return gen_call_relative(g, in);
+    case 0xff: return gen_indirect(g, in);
+    case 0xc2:
+    case 0xc3: return gen_return(g, in);
+    default: break;
+    }
+  }
+  uint32_t target = relative_target(g, in);
+  if (target > g->cs_limit || g->next > g->cs_limit)
+    return false;
+  if (in->map == MAP_0F && (in->opcode & 0xf0) == 0x80) {
+    gen_jcc(g, in->opcode & 15, target);
+    return true;
+  }
+  switch (in->opcode) {
+  case 0xe9:
+  case 0xeb:
+    gen_exit_to(g, 0, target);
+    finish(g);
+    return true;
+  case 0xe0:
+  case 0xe1:
+  case 0xe2:
+  case 0xe3: gen_loop(g, in, target); return true;
+  default: break;
+  }
+  if ((in->opcode & 0xf0) == 0x70) {
+    gen_jcc(g, in->opcode & 15, target);
+    return true;
+  }
+  return false;
+}

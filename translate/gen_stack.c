@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PUSH, POP, LEAVE and the stack halves of CALL and RET. The address is computed and probed first, ESP
+ * changes last (with the access, so that the slow path repeats it). PUSHA, POPA, ENTER, PUSHF, POPF
+ * and POP to memory are the core's.
+ */
+#include "translate/gen.h"
+
+#include "translate/gen_stack.h"
+
+/* esp += bytes, as wide as the stack segment says */
+static void adjust_sp(struct gen *g, int bytes) {
+  if (g->mode & MODE_STACK32)
+    emit_lea(&g->e, R15, hm_base(R15, bytes));
+  else
+    emit_op_rm(&g->e, EO_66, OM_1, 0x8d, R15, hm_base(R15, bytes)); /* lea r15w: the upper half stays */
+}
+
+/* R8 or R15 = offset of the stack slot at SP + disp. */
+static int stack_offset(struct gen *g, int disp) {
+  struct emitter *e = &g->e;
+  if (g->mode & MODE_STACK32) {
+    if (disp == 0)
+      return R15;
+    emit_lea(e, R8, hm_base(R15, disp));
+    return R8;
+  }
+  if (disp == 0) {
+    emit_movzx16(e, R8, R15);
+  } else {
+    emit_lea(e, R8, hm_base(R15, disp));
+    emit_movzx16(e, R8, R8);
+  }
+  return R8;
+}
+
+static int stack_linear(struct gen *g, int disp, unsigned size, bool write) {
+  gen_reserve(g, 16);
+  return gen_linear(g, SS, stack_offset(g, disp), size, write);
+}
+
+/* --- push --- */
+
+/* g->arg: host register to push */
+static void op_push_reg(struct gen *g, const struct insn *in, struct host_mem m) {
+  emit_op_rm(&g->e, in->opsize == 2 ? EO_66 : 0, OM_1, 0x89, g->arg, m);
+  adjust_sp(g, -in->opsize);
+}
+
+/* g->arg: the value */
+static void op_push_imm(struct gen *g, const struct insn *in, struct host_mem m) {
+  if (in->opsize == 2)
+    emit_store_imm16(&g->e, m, (uint16_t)g->arg);
+  else
+    emit_store_imm(&g->e, m, (uint32_t)g->arg);
+  adjust_sp(g, -in->opsize);
+}
+
+struct cold *gen_push_reg(struct gen *g, const struct insn *in, int reg) {
+  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
+  g->arg = reg;
+  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, op_push_reg);
+}
+
+struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) {
+  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
+  g->arg = (int32_t)value;
+  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, op_push_imm);
+}
+
+/* --- pop --- */
+
+/* g->arg: host register */
+static void op_pop_reg(struct gen *g, const struct insn *in, struct host_mem m) {
+  bool to_sp = g->arg == R15;
+  if (to_sp && in->opsize == 2) { /* SP first grows, then its low half is replaced: only the upper half can tell */
+    adjust_sp(g, 2);
+    emit_op_rm(&g->e, EO_66, OM_1, 0x8b, R15, m);
+    return;
+  }
+  emit_op_rm(&g->e, in->opsize == 2 ? EO_66 : 0, OM_1, 0x8b, g->arg, m);
+  if (!to_sp)
+    adjust_sp(g, in->opsize);
+}
+
+/* R11D = the value on the stack, zero-extended; ESP unchanged */
+static void op_peek(struct gen *g, const struct insn *in, struct host_mem m) {
+  if (in->opsize == 2)
+    emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11, m);
+  else
+    emit_load(&g->e, R11, m);
+}
+
+void gen_peek(struct gen *g, const struct insn *in) {
+  int la = stack_linear(g, 0, (unsigned)in->opsize, false);
+  gen_access(g, in, la, (unsigned)in->opsize, ACCESS_READ, false, op_peek);
+}
+
+void gen_adjust_sp(struct gen *g, int bytes) { adjust_sp(g, bytes); }
+
+static void gen_pop_reg(struct gen *g, const struct insn *in, int reg) {
+  int la = stack_linear(g, 0, (unsigned)in->opsize, false);
+  if (reg == R15 && in->opsize == 2 && la == R15) {
+    emit_mov_rr(&g->e, R8, R15); /* the pop changes R15 before it reads */
+    la = R8;
+  }
+  g->arg = reg;
+  gen_access(g, in, la, (unsigned)in->opsize, ACCESS_READ, false, op_pop_reg);
+}
+
+/* --- leave --- */
+
+/* mov esp, ebp; pop ebp: the frame pointer addresses the slot */
+static void op_leave(struct gen *g, const struct insn *in, struct host_mem m) {
+  struct emitter *e = &g->e;
+  (void)in;
+  emit_load(e, R9, m);
+  emit_lea(e, R15, hm_base(RBP, 4));
+  emit_mov_rr(e, RBP, R9);
+}
+
+static bool gen_leave(struct gen *g, const struct insn *in) {
+  if (!(g->mode & MODE_STACK32) || in->opsize == 2)
+    return false;
+  gen_reserve(g, 16);
+  int la = gen_linear(g, SS, RBP, 4, false);
+  gen_access(g, in, la, 4, ACCESS_READ, false, op_leave);
+  return true;
+}
+
+static void op_load_r11(struct gen *g, const struct insn *in, struct host_mem m) { op_peek(g, in, m); }
+
+void gen_load_r11(struct gen *g, const struct insn *in) {
+  gen_modrm_access(g, in, (unsigned)in->opsize, ACCESS_READ, false, op_load_r11);
+}
+
+static bool push_segment(struct gen *g, const struct insn *in, int seg) {
+  if (in->opsize == 4)
+    return false; /* writes 16 of 32 bits: the core's */
+  emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11,
+             hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel)));
+  gen_push_reg(g, in, R11);
+  return true;
+}
+
+bool gen_stack(struct gen *g, const struct insn *in) {
+  const struct insn_desc *d = insn_describe(in);
+  if (in->map == MAP_0F)
+    return in->opcode == 0xa0 ? push_segment(g, in, FS) : in->opcode == 0xa8 ? push_segment(g, in, GS) : false;
+  switch (in->opcode) {
+  case 0x06: return push_segment(g, in, ES);
+  case 0x0e: return push_segment(g, in, CS);
+  case 0x16: return push_segment(g, in, SS);
+  case 0x1e: return push_segment(g, in, DS);
+  case 0x68:
+  case 0x6a: gen_push_imm(g, in, in->imm); return true;
+  case 0xc9: return gen_leave(g, in);
+  case 0xff:
+    if (in->reg != 6)
+      return false;
+    if (in->is_mem) {
+      gen_load_r11(g, in);
+      gen_push_reg(g, in, R11);
+    } else {
+      gen_push_reg(g, in, host_gpr[in->rm]);
+    }
+    return true;
+  case 0x8f:
+    if (in->is_mem)
+      return false;
+    gen_pop_reg(g, in, host_gpr[in->rm]);
+    return true;
+  default: break;
+  }
+  if (d->op[0] == Zv) {
+    int reg = host_gpr[in->opcode & 7];
+    if (in->opcode < 0x58)
+      gen_push_reg(g, in, reg);
+    else
+      gen_pop_reg(g, in, reg);
+    return true;
+  }
+  return false;
+}

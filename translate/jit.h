@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the translator: blocks, the code cache, the generator's context, and the contract between
+ * translated code and C.
+ *
+ * Host registers while translated code runs:
+ *
+ *   RAX EAX   RDX EDX   RBX EBX   RBP EBP   RSI ESI   RDI EDI   R10 ECX   R15 ESP   (upper halves zero)
+ *   R14 struct cpu      R12 budget: (1 << 44) + instructions left in this slice
+ *   R13 constant 44: shift count of the flags-free probes (44 & 31 = 12 in 32-bit shifts)
+ *   RCX R8 R9 R11 scratch      RSP host stack, 16-aligned
+ *   EFLAGS: the guest's CF PF AF ZF SF OF; DF clear (the guest's DF is in cpu->eflags)
+ *
+ * ECX does not live in RCX because JRCXZ is the only conditional jump that leaves EFLAGS alone, and
+ * every TLB probe, limit check and budget check needs one. Nothing that the generator adds between two
+ * guest instructions may change EFLAGS.
+ *
+ * If cpu->fpu_loaded is set, the host's x87, MMX, XMM0-7 and MXCSR hold the guest's; else cpu->fx does.
+ */
+#ifndef TRANSLATE_JIT_H
+#define TRANSLATE_JIT_H
+
+#include "core/cpu.h"
+#include "core/insn.h"
+#include "translate/emit.h"
+
+#define BUDGET_BASE (1ull << 44)
+#define NO_PAGE 0xffffffffu
+#define BLOCK_MAX_INSNS 64u
+#define INSN_HOST_MAX 512u /* upper bound of hot + cold host bytes of one guest instruction */
+
+struct block;
+
+/* A direct branch from one block to another: a rel32 field that aims at `stub` until linked. */
+struct link {
+  uint8_t *field; /* writable alias; NULL = the block has no such exit */
+  const uint8_t *stub; /* writable alias of the exit stub */
+  struct block *to;
+  struct link *next; /* in to->incoming */
+};
+
+struct host_map { /* host code from host_off on belongs to guest instruction `index` */
+  uint32_t host_off;
+  uint16_t eip_off;
+  uint8_t index;
+};
+
+struct block {
+  uint32_t pa, eip, mode, cs_limit; /* the key */
+  uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
+  uint16_t len; /* guest bytes */
+  uint8_t insns;
+  bool valid;
+  const uint8_t *host; /* entry, executable alias */
+  uint32_t host_size;
+  uint32_t map_first, map_count; /* in jit->maps */
+  struct block *hash_next;
+  struct block *page_next[2]; /* lists of blocks with bytes on page pa and on page pa2 */
+  struct link out[2];
+  struct link *incoming;
+};
+
+#define JIT_HASH (1u << 17)
+#define JIT_IDS 256u
+
+/* One (mode, CS base, CS limit) combination in use; see jit_rekey. */
+struct mode_id {
+  uint32_t mode, cs_base, cs_limit, id;
+};
+
+struct jit {
+  struct cpu *cpu;
+  uint8_t *rw; /* code cache, writable alias */
+  const uint8_t *rx; /* the same memory, executable alias */
+  size_t size;
+  uint8_t *next; /* first free byte, writable alias */
+  uint8_t *stubs_end;
+
+  struct block *blocks; /* in order of host address */
+  uint32_t block_count, block_max;
+  struct host_map *maps;
+  uint32_t map_count, map_max;
+  struct insn *insns; /* operands of jit_exec calls */
+  uint32_t insn_count, insn_max;
+  struct block **hash;
+  struct block **page_blocks; /* by physical page number */
+  struct mode_id ids[JIT_IDS];
+  uint32_t next_id;
+
+  /* Stubs, writable alias addresses (the relative distances are the same in both). */
+  const uint8_t *stub_exit; /* eip is in memory */
+  const uint8_t *stub_exit_link; /* R8D = link number + 1; eip is in memory */
+  const uint8_t *stub_miss; /* R8D = eip: no jump cache entry */
+  const uint8_t *stub_read, *stub_write_check, *stub_write_commit, *stub_seg_check;
+  const uint8_t *stub_exec; /* R8D = index into insns */
+  const uint8_t *stub_fpu_load;
+  const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
+  void (*enter)(struct cpu *cpu, const uint8_t *host);
+
+  uint32_t exit_link; /* set by C after enter() returned */
+  uint32_t slow_la; /* linear address between write check and commit */
+  bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
+  bool step_wanted; /* a host fault: the interpreter shall execute the instruction at EIP */
+  struct {
+    uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, exec_rare, slow_reads, slow_writes,
+        host_faults, misses, smc_writes, steps, exec_class[16];
+  } stat;
+};
+
+/* ECX of the slow-path stubs. */
+#define SLOW_SIZE(n) ((uint32_t)(n)) /* bits 5:0 */
+#define SLOW_WRITE 0x40u
+#define SLOW_RMW 0x80u
+#define SLOW_LEFT(n) ((uint32_t)(n) << 8) /* bits 15:8: instructions not retired, this one included */
+#define SLOW_ALIGN 0x10000u /* #GP(0) unless 16-byte aligned */
+#define SLOW_SEG(s) ((uint32_t)(s) << 24)
+
+/* Slots of cpu->scratch that stubs and C share. */
+enum { SCR_INFO, SCR_R8, SCR_R11, SCR_FPU, SCR_ENTRY, SCR_LINK, SCR_HOSTPC, SCR_STAY };
+
+/* --- stubs.c --- */
+void jit_make_stubs(struct jit *j);
+
+/* --- slow.c: C called from stubs. All set cpu->icount first. --- */
+uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info);
+uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info);
+uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info); /* 0 = leave after this instruction */
+uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);
+uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info); /* 0 = leave; EIP and budget are set */
+uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
+
+/* --- cache.c --- */
+int jit_cache_init(struct jit *j, size_t size); /* -errno */
+void jit_cache_free(struct jit *j);
+void jit_flush(struct jit *j); /* drop every block */
+struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2_la, bool *stale);
+struct block *jit_block_new(struct jit *j);
+void jit_block_insert(struct jit *j, struct block *b);
+void jit_block_invalidate(struct jit *j, struct block *b);
+void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size);
+void jit_link(struct jit *j, struct link *l, struct block *to);
+const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
+void jit_rekey(struct cpu *cpu);
+
+/* --- translate.c --- */
+/* Translate the block at the CPU's EIP, whose first byte is at pa. NULL: not translatable, interpret one. */
+struct block *jit_translate(struct jit *j, uint32_t pa);
+
+static inline uint8_t *jit_to_rw(const struct jit *j, const uint8_t *rx) { return j->rw + (rx - j->rx); }
+static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) { return j->rx + (rw - j->rw); }
+
+static inline struct host_mem hm_cpu(size_t offset) { return hm_base(R14, (int32_t)offset); }
+#define CPU_FIELD(member) hm_cpu(offsetof(struct cpu, member))
+
+/* Host register of a guest register. */
+extern const int8_t host_gpr[8];
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What translated code calls in C: accesses that missed the TLB, segment checks that are not plain, and
+ * instructions of the core. Each brings cpu->icount up to date first, so that device time is exact and a
+ * fault finds the count right.
+ */
+#include "core/engine.h"
+#include "core/log.h"
+#include "core/machine.h"
+#include "core/paging.h"
+#include "core/segment.h"
+#include "translate/jit.h"
+
+static uint32_t left_of(uint32_t info) { return info >> 8 & 0xff; }
+
+static void sync_count(struct cpu *cpu, uint32_t info) {
+  cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE) - left_of(info);
+}
+
+/* Must translated code be left at the end of this instruction? */
+static bool must_leave(struct cpu *cpu) {
+  return (cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu);
+}
+
+uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  sync_count(cpu, info);
+  j->stat.slow_reads++;
+  if ((info & SLOW_ALIGN) && (la & 15))
+    cpu_raise_error(cpu, EXC_GP, 0);
+  linear_read_block(cpu, la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
+  return 1;
+}
+
+uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  sync_count(cpu, info);
+  j->stat.slow_writes++;
+  unsigned size = info & 63;
+  if ((info & SLOW_ALIGN) && (la & 15))
+    cpu_raise_error(cpu, EXC_GP, 0);
+  linear_check_write(cpu, la, size, cpu->mode & MODE_USER);
+  if (info & SLOW_RMW)
+    linear_read_block(cpu, la, cpu->membuf, size, cpu->mode & MODE_USER);
+  j->slow_la = la;
+  return 1;
+}
+
+uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  (void)la; /* the operation may have changed R8 */
+  sync_count(cpu, info);
+  uint64_t before = j->stat.invalidated;
+  linear_write_block(cpu, j->slow_la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
+  if (j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu))
+    return 1;
+  cpu->budget += left_of(info) - 1;
+  return 0;
+}
+
+uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info) {
+  sync_count(cpu, info);
+  seg_check_slow(cpu, (int)(info >> 24), off, info & 63, info & SLOW_WRITE);
+  return 1;
+}
+
+uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  const struct insn *in = &j->insns[index];
+  uint32_t left = left_of(info), start = cpu->eip, mode = cpu->mode;
+  uint64_t before = j->stat.invalidated;
+  sync_count(cpu, info);
+  j->stat.exec_calls++;
+  j->stat.exec_class[insn_describe(in)->cls]++;
+  bool retired = interp_execute(cpu, in);
+  cpu->budget += retired ? left - 1 : left;
+  uint32_t next = start + in->length;
+  if (!(mode & MODE_CODE32))
+    next &= 0xffff;
+  if (cpu->eip == next && retired && cpu->mode == mode && cpu->shadow == SHADOW_NONE && !cpu->halted &&
+      !cpu->shutdown && j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu)) {
+    cpu->budget -= left - 1;
+    return 1;
+  }
+  return 0;
+}
+
+/*
+ * The host raised SIGFPE (division, unmasked x87 or SSE exception) or #GP (misaligned SSE operand) in
+ * translated code: find the guest instruction, and let the interpreter execute it, which raises exactly.
+ */
+uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  (void)unused, (void)info;
+  const uint8_t *pc = (const uint8_t *)(uintptr_t)cpu->scratch[SCR_HOSTPC];
+  const struct block *b = jit_block_at(j, pc);
+  DGM_ASSERT(b != NULL);
+  uint32_t off = (uint32_t)(pc - b->host);
+  const struct host_map *found = NULL;
+  for (uint32_t i = 0; i < b->map_count; i++) {
+    const struct host_map *m = &j->maps[b->map_first + i];
+    if (m->host_off > off)
+      break;
+    found = m;
+  }
+  DGM_ASSERT(found != NULL);
+  cpu->eip = b->eip + found->eip_off;
+  if (!(b->mode & MODE_CODE32))
+    cpu->eip &= 0xffff;
+  cpu->budget += (uint64_t)(b->insns - found->index);
+  j->step_wanted = true;
+  j->stat.host_faults++;
+  return 0;
+}

@@ -95,5 +95,7 @@ void paging_load_pdptes(struct cpu *cpu, uint32_t cr0, uint32_t cr3, uint32_t cr
 /* The flags an IRET or POPF may change at this CPL and IOPL outside V86 mode, for opsize 2 or 4. */
 uint32_t control_flags_mask(const struct cpu *cpu, int opsize);
 void control_set_flags(struct cpu *cpu, uint32_t value, uint32_t mask);
+/* DR0-3 or DR7 changed: which accesses must be watched? */
+void control_update_debug(struct cpu *cpu);
 
 #endif

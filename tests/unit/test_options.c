@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line: what is understood, what is refused and with which words. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "frontends/options.h"
+
+Suite *suite_options(void);
+
+static struct options o;
+static char error[512];
+
+/* Parse a command line that is given as one string; blanks separate arguments. */
+static int parse(const char *line) {
+  static char copy[512];
+  char *argv[64] = {"dragoman"};
+  int argc = 1;
+  options_free(&o);
+  error[0] = '\0';
+  snprintf(copy, sizeof copy, "%s", line);
+  for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+    argv[argc++] = word;
+  return options_parse(&o, argc, argv, error, sizeof error);
+}
+
+static void good(const char *line) { ck_assert_msg(parse(line) == 0, "'%s' refused: %s", line, error); }
+
+static void bad(const char *line, const char *expected) {
+  ck_assert_msg(parse(line) == -1, "'%s' accepted", line);
+  ck_assert_msg(strstr(error, expected) != NULL, "'%s' says '%s', not '%s'", line, error, expected);
+  ck_assert_msg(!strchr(error, '\n'), "more than one line: %s", error);
+}
+
+START_TEST(defaults) {
+  good("");
+  ck_assert_uint_eq(o.ram_mb, 128);
+  ck_assert(o.vga && !o.counted && !o.nographic && !o.snapshot);
+  ck_assert_int_eq(o.display, DISPLAY_DEFAULT);
+  ck_assert_int_eq(o.rtc_base, -1);
+}
+END_TEST
+
+START_TEST(memory_sizes) {
+  static const struct {
+    const char *text;
+    uint32_t mb;
+  } cases[] = {
+    {"-m 64", 64}, {"-m 64M", 64}, {"-m 1G", 1024}, {"-m 1.5G", 1536}, {"-m size=32M", 32}, {"-m 2048K", 2},
+    {"--m 3584", 3584}, {"-m 1", 1}, {"-m 16MB", 16},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    good(cases[i].text);
+    ck_assert_uint_eq(o.ram_mb, cases[i].mb);
+  }
+  bad("-m 0", "1M to 3584M");
+  bad("-m 4G", "1M to 3584M");
+  bad("-m 100K", "1M to 3584M");
+  bad("-m -5", "not a size");
+  bad("-m lots", "not a size");
+  bad("-m 12Q", "not a size");
+  bad("-m 1e3", "not a size");
+  bad("-m 0x10", "not a size");
+  bad("-m 64,slots=2", "only a size");
+  bad("-m", "needs an argument");
+}
+END_TEST
+
+START_TEST(images) {
+  good("a.img");
+  ck_assert_str_eq(o.drive[0].file, "a.img");
+  good("-hdb b.img -cdrom c.iso --fda f.img -fdb g.img");
+  ck_assert_str_eq(o.drive[1].file, "b.img");
+  ck_assert_str_eq(o.drive[2].file, "c.iso");
+  ck_assert(o.drive[2].cdrom);
+  ck_assert_str_eq(o.drive[FLOPPY_DRIVE(0)].file, "f.img");
+  ck_assert_str_eq(o.drive[FLOPPY_DRIVE(1)].file, "g.img");
+  bad("a.img -hda b.img", "defined twice");
+  bad("a.img b.img", "defined twice");
+  bad("-cdrom a.iso -hdc b.img", "defined twice");
+  bad("-hda a.img -hdb a.img", "two drives");
+  good("-snapshot -hda a.img -hdb a.img");
+}
+END_TEST
+
+START_TEST(drive_option) {
+  good("-drive file=x,,y.img,if=ide,index=3,format=raw,snapshot=on,serial=ABC");
+  ck_assert_str_eq(o.drive[3].file, "x,y.img");
+  ck_assert_str_eq(o.drive[3].serial, "ABC");
+  ck_assert(o.drive[3].snapshot && !o.drive[3].cdrom);
+  good("-drive file=f.img,if=floppy,readonly=on -drive file=g.img,if=floppy,index=1");
+  ck_assert(o.drive[FLOPPY_DRIVE(0)].readonly);
+  ck_assert_str_eq(o.drive[FLOPPY_DRIVE(1)].file, "g.img");
+  good("-drive media=cdrom,if=ide -drive file=a -drive file=b,bus=1,unit=1");
+  ck_assert(o.drive[2].cdrom && !o.drive[2].file);
+  ck_assert_str_eq(o.drive[0].file, "a");
+  ck_assert_str_eq(o.drive[3].file, "b");
+  bad("-drive file=a,if=virtio", "if=ide and if=floppy");
+  bad("-drive file=a,format=qcow2", "only raw");
+  bad("-drive file=a,index=4", "index=0 to 3");
+  bad("-drive file=a,if=floppy,index=2", "index=0 to 1");
+  bad("-drive file=a,index=1,bus=0", "contradict");
+  bad("-drive if=ide", "needs file=");
+  bad("-drive file=a,colour=red", "'colour' is not understood");
+  bad("-drive file=a,file=b", "given twice");
+  bad("-drive file=a,snapshot=maybe", "on or off");
+  bad("-drive file=a,readonly=on", "snapshot=on");
+  bad("-drive file=a,if=floppy,media=cdrom", "contradict");
+  bad("-fda a -drive file=b,if=floppy,index=0", "defined twice");
+}
+END_TEST
+
+START_TEST(unknown_options) {
+  bad("-cdrmo x", "did you mean -cdrom?");
+  bad("-hdx a.img", "did you mean -hd");
+  bad("--nografic", "did you mean -nographic?");
+  bad("-xyzzyplugh", "-help");
+  bad("-enable-kvm", "leave it out");
+  bad("-vnc :1", "screendump");
+  bad("-m 64 -m 128", "given twice");
+  good("-m 64 -m 64");
+}
+END_TEST
+
+START_TEST(contradictions) {
+  bad("-initrd a", "needs -kernel");
+  bad("-append a", "needs -kernel");
+  bad("-nographic -display sdl", "contradict");
+  bad("-serial stdio -monitor stdio", "mon:stdio");
+  bad("-nographic -serial mon:stdio -debugcon stdio", "stdio");
+  bad("-accel interp -machine pc,accel=tlb", "keep one");
+  bad("-D x.log", "-d");
+  good("-kernel k -initrd i -append a");
+}
+END_TEST
+
+START_TEST(nographic_defaults) {
+  good("-nographic");
+  ck_assert_uint_eq(o.serial_count, 1);
+  ck_assert_str_eq(o.serial[0], "mon:stdio");
+  good("-nographic -serial file:x");
+  ck_assert_str_eq(o.monitor[0], "stdio");
+  good("-nographic -monitor none");
+  ck_assert_str_eq(o.serial[0], "stdio");
+  good("-nographic -serial stdio");
+  ck_assert_uint_eq(o.monitor_count, 0);
+}
+END_TEST
+
+START_TEST(channels) {
+  good("-serial unix:/x/y,server,nowait -serial tcp:localhost:1234,server=on,wait=off -serial pty -serial null");
+  ck_assert_uint_eq(o.serial_count, 4);
+  bad("-serial a -serial b", "not a channel");
+  bad("-serial null -serial null -serial null -serial null -serial null", "4 serial ports");
+  bad("-serial tcp:1234", "tcp:HOST:PORT");
+  bad("-serial tcp:h:99999", "tcp:HOST:PORT");
+  bad("-serial unix:", "no path");
+  bad("-serial unix:x,nowait", "add server");
+  bad("-serial unix:x,server,frob", "'frob' is not understood");
+  bad("-monitor file:x", "commands cannot come from there");
+  bad("-monitor mon:stdio", "is for -serial");
+  bad("-serial mon:file:x", "cannot be reached");
+}
+END_TEST
+
+START_TEST(machine_options) {
+  good("-M pc-i440fx-7.2,accel=interp -cpu pentium -smp 1 -accel interp,x=y,z");
+  ck_assert_str_eq(o.accel, "interp");
+  ck_assert_str_eq(o.accel_options, "x=y,z");
+  bad("-M q35", "one machine");
+  bad("-smp 2", "one CPU");
+  bad("-accel kvm", "use tlb");
+  bad("-accel tcg", "tlb");
+  bad("-vga cirrus", "std and none");
+  bad("-display gtk", "sdl and none");
+  good("-cpu help");
+  ck_assert_int_eq(o.action, ACTION_CPU_HELP);
+  good("-help -nonsense");
+  ck_assert_int_eq(o.action, ACTION_HELP);
+  good("--version");
+  ck_assert_int_eq(o.action, ACTION_VERSION);
+}
+END_TEST
+
+START_TEST(boot_and_clock) {
+  good("-boot d");
+  ck_assert_str_eq(o.boot_order, "d");
+  good("-boot order=ac,once=d,menu=on");
+  ck_assert_str_eq(o.boot_order, "ac");
+  ck_assert_str_eq(o.boot_once, "d");
+  ck_assert(o.boot_menu);
+  bad("-boot x", "no boot device");
+  bad("-boot aa", "twice");
+  bad("-boot splash=x", "not understood");
+  good("-rtc base=1998-06-25T10:30:00,clock=vm");
+  ck_assert_int_eq(o.rtc_base, 898770600);
+  ck_assert(o.rtc_clock_vm);
+  good("-rtc base=1970-01-02");
+  ck_assert_int_eq(o.rtc_base, 86400);
+  good("-rtc base=localtime");
+  ck_assert(o.rtc_localtime);
+  bad("-rtc base=yesterday", "a date");
+  bad("-rtc base=2000-13-01", "a date");
+  bad("-rtc clock=sun", "host and vm");
+}
+END_TEST
+
+START_TEST(counted_time) {
+  good("-icount shift=3");
+  ck_assert(o.counted);
+  ck_assert_uint_eq(o.mhz, 125);
+  good("-icount 0");
+  ck_assert_uint_eq(o.mhz, 1000);
+  good("-icount auto");
+  ck_assert_uint_eq(o.mhz, 100);
+  good("-icount on");
+  ck_assert(o.counted);
+  bad("-icount shift=10", "0 to 9");
+  bad("-icount shift=x", "0 to 9");
+  bad("-icount rr=record", "not supported");
+}
+END_TEST
+
+START_TEST(debug_exit) {
+  good("-device isa-debug-exit,iobase=0xf4,iosize=0x04");
+  ck_assert_uint_eq(o.debug_exit_port, 0xf4);
+  ck_assert_uint_eq(o.debug_exit_size, 4);
+  good("-device isa-debug-exit");
+  ck_assert_uint_eq(o.debug_exit_port, 0x501);
+  bad("-device isa-debug-exit,iobase=65536", "number from 1");
+  bad("-device isa-debug-exit,iobase=0xffff,iosize=4", "beyond");
+  bad("-device e1000", "no such device");
+}
+END_TEST
+
+Suite *suite_options(void) {
+  Suite *s = suite_create("options");
+  TCase *t = tcase_create("options");
+  tcase_add_test(t, defaults);
+  tcase_add_test(t, memory_sizes);
+  tcase_add_test(t, images);
+  tcase_add_test(t, drive_option);
+  tcase_add_test(t, unknown_options);
+  tcase_add_test(t, contradictions);
+  tcase_add_test(t, nographic_defaults);
+  tcase_add_test(t, channels);
+  tcase_add_test(t, machine_options);
+  tcase_add_test(t, boot_and_clock);
+  tcase_add_test(t, counted_time);
+  tcase_add_test(t, debug_exit);
+  suite_add_tcase(s, t);
+  return s;
+}

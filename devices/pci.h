@@ -12,6 +12,8 @@
 
 struct pci_bus;
 
+#define PCI_BAR_ROM 6 /* pci_func_set_bar: the expansion ROM */
+
 enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM, PCI_BAR_MEM_PREFETCH };
 
 struct pci_bar {

@@ -324,7 +324,8 @@ static int vga_init_pci(struct vga *v, const struct vga_config *config) {
   pci_func_set_bar(&v->pci, 2,
                    &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 4096, .mmio_ops = &vbe_mmio_ops, .opaque = v});
   if (v->rom)
-    v->pci.rom = (struct pci_bar){.kind = PCI_BAR_MEM, .size = (uint32_t)v->rom->size, .block = v->rom};
+    pci_func_set_bar(&v->pci, PCI_BAR_ROM,
+                     &(struct pci_bar){.kind = PCI_BAR_MEM, .size = (uint32_t)v->rom->size, .block = v->rom});
   return pci_register(config->pci, &v->pci, config->devfn ? config->devfn : 0x10);
 }
 

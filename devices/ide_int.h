@@ -134,6 +134,7 @@ void atapi_fail(struct ide_channel *ch, uint8_t key, uint8_t asc, uint8_t ascq);
 void atapi_good(struct ide_channel *ch);
 /* Send the first min(len, allocation) bytes of the buffer. */
 void atapi_send(struct ide_channel *ch, uint32_t len, uint32_t allocation);
+int atapi_change_media(struct ide_drive *d, struct block *block, bool force); /* see ide_change_media */
 uint32_t cd_sectors(const struct ide_drive *d);
 bool cd_ready(const struct ide_drive *d);
 enum { EVENT_NONE, EVENT_EJECT_REQUEST, EVENT_NEW_MEDIA, EVENT_REMOVAL };

@@ -18,7 +18,7 @@ struct acpi_pm {
   uint16_t pm1_sts, pm1_en, pm1_cnt;
   uint16_t gpe_sts, gpe_en;
   uint8_t regs[ACPI_PM_SIZE]; /* what only remembers */
-  int64_t tmr_checked; /* ns up to which TMR_STS is known */
+  int64_t tmr_checked; /* half periods of the timer up to which TMR_STS is known */
   struct timer tmr; /* next change of the PM timer's bit 23, armed while TMR_EN */
 };
 

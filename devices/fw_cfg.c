@@ -118,6 +118,19 @@ static void select_write(void *opaque, uint32_t offset, int size, uint32_t value
 
 static const struct io_ops port_ops = {data_read, select_write, 2};
 
+/* Past the end of an item come zeros. A hostile length must not keep us busy with holes: only memory is filled. */
+static void zero_fill(struct mem *m, uint64_t pa, uint64_t left) {
+  static const uint8_t zeros[MEM_PAGE];
+  while (left && pa < (uint64_t)MEM_PAGES * MEM_PAGE) {
+    uint64_t n = MEM_PAGE - pa % MEM_PAGE;
+    n = n < left ? n : left;
+    if (m->page[pa / MEM_PAGE].write)
+      mem_dma_write(m, pa, zeros, n);
+    pa += n;
+    left -= n;
+  }
+}
+
 /* Execute the command at the guest address given. */
 static void dma_run(struct fw_cfg *s) {
   struct {
@@ -141,14 +154,7 @@ static void dma_run(struct fw_cfg *s) {
     if (control & DMA_READ) {
       if (len)
         mem_dma_write(s->dev.mem, to, from, len);
-      /* Past the end of the item come zeros; the guest's length is bounded by its own memory. */
-      static const uint8_t zeros[4096];
-      uint64_t end = 1ull << 32;
-      for (uint64_t pa = to + len; pa < to + left && pa < end;) {
-        uint64_t n = to + left - pa < sizeof zeros ? to + left - pa : sizeof zeros;
-        mem_dma_write(s->dev.mem, pa, zeros, n);
-        pa += n;
-      }
+      zero_fill(s->dev.mem, to + len, left - len);
     }
     s->offset += len;
   } else if (control & DMA_WRITE) {

@@ -124,6 +124,14 @@ static inline uint32_t peek_v(struct cpu *cpu, int size, uint32_t depth) {
   return (uint32_t)vmem_read(cpu, SS, (cpu->gpr[ESP] + depth) & stack_mask(cpu), size);
 }
 
+/* --- ports --- */
+/* Permission, then I/O breakpoints; before the access. */
+static inline void check_port(struct cpu *cpu, uint16_t port, int size) {
+  control_check_io(cpu, port, size);
+  if (__builtin_expect(cpu->debug_data, 0))
+    debug_check_io(cpu, port, (unsigned)size);
+}
+
 /* --- control flow --- */
 /* Near branch: checks the CS limit, then sets next_eip. */
 static inline void branch_check(struct cpu *cpu, uint32_t target) {

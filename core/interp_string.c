@@ -222,7 +222,7 @@ HANDLER(SCAS_eAX_Yv) { repeat_compare(cpu, in, in->opsize, scas_one); }
 static uint32_t ins_one(struct cpu *cpu, const struct insn *in, int size, uint32_t max) {
   (void)max;
   uint16_t port = reg16(cpu, EDX);
-  control_check_io(cpu, port, size);
+  check_port(cpu, port, size);
   uint32_t la = rmw_begin(cpu, ES, index_off(cpu, in, EDI), size);
   rmw_write(cpu, la, size, io_read(cpu->machine->io, port, size));
   advance(cpu, in, EDI, index_step(cpu, size));
@@ -232,7 +232,7 @@ static uint32_t ins_one(struct cpu *cpu, const struct insn *in, int size, uint32
 static uint32_t outs_one(struct cpu *cpu, const struct insn *in, int size, uint32_t max) {
   (void)max;
   uint16_t port = reg16(cpu, EDX);
-  control_check_io(cpu, port, size);
+  check_port(cpu, port, size);
   uint32_t v = (uint32_t)vmem_read(cpu, in->seg, index_off(cpu, in, ESI), size);
   io_write(cpu->machine->io, port, size, v);
   advance(cpu, in, ESI, index_step(cpu, size));

@@ -15,7 +15,7 @@
 /* --- ports --- */
 
 static void in_port(struct cpu *cpu, uint16_t port, int size) {
-  control_check_io(cpu, port, size);
+  check_port(cpu, port, size);
   uint32_t v = io_read(cpu->machine->io, port, size);
   if (size == 1)
     set_reg8(cpu, EAX, (uint8_t)v);
@@ -24,7 +24,7 @@ static void in_port(struct cpu *cpu, uint16_t port, int size) {
 }
 
 static void out_port(struct cpu *cpu, uint16_t port, int size) {
-  control_check_io(cpu, port, size);
+  check_port(cpu, port, size);
   uint32_t v = cpu->gpr[EAX];
   io_write(cpu->machine->io, port, size, size == 1 ? v & 0xff : size == 2 ? v & 0xffff : v);
 }

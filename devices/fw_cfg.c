@@ -154,7 +154,8 @@ static void dma_run(struct fw_cfg *s) {
     if (control & DMA_READ) {
       if (len)
         mem_dma_write(s->dev.mem, to, from, len);
-      zero_fill(s->dev.mem, to + len, left - len);
+      if (to < 1ull << 32)
+        zero_fill(s->dev.mem, to + len, left - len);
     }
     s->offset += len;
   } else if (control & DMA_WRITE) {

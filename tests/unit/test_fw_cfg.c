@@ -93,9 +93,9 @@ START_TEST(dma_transfers) {
   ck_assert_uint_eq(ram->host[0x2000 + 5099], 0);
   ck_assert_uint_eq(ram->host[0x2000 + 5100], 0xee);
   dma(FW_CFG_KERNEL_DATA << 16 | 8 | 4, 100, 0); /* select and skip */
-  dma(2, 4, 0x3000);
-  ck_assert_mem_eq(ram->host + 0x3000, data + 100, 4);
-  dma(FW_CFG_KERNEL_DATA << 16 | 8 | 0x10, 4, 0x3000); /* write: refused */
+  dma(2, 4, 0x5000);
+  ck_assert_mem_eq(ram->host + 0x5000, data + 100, 4);
+  dma(FW_CFG_KERNEL_DATA << 16 | 8 | 0x10, 4, 0x5000); /* write: refused */
   ck_assert_uint_eq(mem_read(set.mem, 0x100, 4), __builtin_bswap32(1));
   dma(FW_CFG_KERNEL_DATA << 16 | 8 | 2, 0xffffffff, 0xfffffffffffff000ull); /* hostile: ends, nothing is hurt */
   ck_assert_mem_eq(ram->host + 0x2000, data, sizeof data);

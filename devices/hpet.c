@@ -29,6 +29,7 @@ struct hpet_timer {
   uint32_t config;
   uint64_t comparator, period;
   bool setting; /* the next comparator write sets the accumulator too */
+  bool final; /* the timer runs to the match, not only to the next piece of a long wait */
   struct timer timer;
 };
 
@@ -80,8 +81,8 @@ static void timer_update(struct hpet *h, int n) {
   if (!enabled(h))
     return;
   uint64_t left = ticks_left(t, counter_now(h));
-  int64_t wait = left > LONGEST_NS / PERIOD_NS ? LONGEST_NS : (int64_t)left * PERIOD_NS;
-  /* A comparator just behind the counter is a periodic one that is late, or a one-shot of the far future. */
+  t->final = left <= LONGEST_NS / PERIOD_NS;
+  int64_t wait = t->final ? (int64_t)left * PERIOD_NS : LONGEST_NS;
   if ((t->config & TN_PERIODIC) && wait < MIN_GAP_NS)
     wait = MIN_GAP_NS;
   timer_arm(&t->timer, clock_now(h->dev.clock) + wait);
@@ -99,19 +100,12 @@ static void expire(struct hpet *h, int n) {
   }
 }
 
-/* Has the counter reached the comparator? Distances of half the range and more count as the future. */
-static bool reached(const struct hpet_timer *t, uint64_t now) {
-  if (t->config & TN_32BIT)
-    return (int32_t)((uint32_t)now - (uint32_t)t->comparator) >= 0;
-  return (int64_t)(now - t->comparator) >= 0;
-}
-
 static void timer_fire(void *opaque) {
   struct hpet_ref *ref = opaque;
   struct hpet *h = ref->h;
   struct hpet_timer *t = &h->t[ref->n];
   uint64_t now = counter_now(h);
-  if (reached(t, now)) {
+  if (t->final) {
     expire(h, ref->n);
     if ((t->config & TN_PERIODIC) && t->period) {
       uint64_t late = t->config & TN_32BIT ? (uint32_t)(now - t->comparator) : now - t->comparator;
@@ -271,7 +265,7 @@ static int hpet_init(struct device *dev, const struct device_args *args) {
 #define T_FIELD(i, kind, member) {FIELD_##kind, "t" #i "." #member, offsetof(struct hpet, t[i].member), 1}
 #define T_FIELDS(i) \
   T_FIELD(i, U32, config), T_FIELD(i, U64, comparator), T_FIELD(i, U64, period), T_FIELD(i, BOOL, setting), \
-    T_FIELD(i, TIMER, timer)
+    T_FIELD(i, BOOL, final), T_FIELD(i, TIMER, timer)
 
 static const struct field hpet_fields[] = {
   FIELD(U32, struct hpet, config),

@@ -436,7 +436,7 @@ static void on_powerdown(struct machine *m) { piix4_pm_power_button(((struct pc 
 
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
-      load_bios, map_memory,  add_chipset, add_interrupts, add_timers,     add_input,     add_ports,
+      load_bios, map_memory,  add_interrupts, add_chipset, add_timers,     add_input,     add_ports,
       add_disks, add_display, add_fw_cfg,  name_functions, pc_config_init, pc_load_kernel,
   };
   if (m->ram->size < 1u << 20 || m->ram->size > 3584ull << 20) {

@@ -259,7 +259,7 @@ void pci_config_write(struct pci_bus *bus, int devfn, uint32_t offset, int size,
 /* Ports CF8h-CFFh: offset 0 is CONFIG_ADDRESS (whole dwords only), 4 CONFIG_DATA. */
 static uint32_t host_read(void *opaque, uint32_t offset, int size) {
   struct pci_bus *bus = opaque;
-  if ((offset & 3) + (unsigned)size > 4) {
+  if (size == 3 || (offset & 3) + (unsigned)size > 4) {
     uint32_t value = 0;
     for (int i = 0; i < size; i++)
       value |= (host_read(bus, offset + (unsigned)i, 1) & 0xff) << 8 * i;
@@ -276,7 +276,7 @@ static uint32_t host_read(void *opaque, uint32_t offset, int size) {
 
 static void host_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   struct pci_bus *bus = opaque;
-  if ((offset & 3) + (unsigned)size > 4) {
+  if (size == 3 || (offset & 3) + (unsigned)size > 4) {
     for (int i = 0; i < size; i++)
       host_write(bus, offset + (unsigned)i, 1, value >> 8 * i & 0xff);
     return;

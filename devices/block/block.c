@@ -10,12 +10,12 @@
 #include <string.h>
 
 const char *block_message(const char *format, ...) {
+  static char text[4600]; /* a path and some words */
   va_list args;
-  char *text = NULL;
   va_start(args, format);
-  int n = vasprintf(&text, format, args);
+  vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  return n < 0 ? "out of memory" : text;
+  return text;
 }
 
 int block_open(struct block **out, const char *path, unsigned flags, const char **error) {

@@ -17,7 +17,7 @@ struct block; /* opaque */
 
 enum block_flags { BLOCK_WRITE = 1, BLOCK_SNAPSHOT = 2 };
 
-/* 0 or -errno; *error receives one clear line that says what to do (static or malloc'ed once; do not free). */
+/* 0 or -errno; *error receives one clear line that says what to do (static, valid until the next failure). */
 int block_open(struct block **out, const char *path, unsigned flags, const char **error);
 /* A memory image (the embedded demo disk): writes are kept in memory. `data` must outlive the block. */
 struct block *block_open_memory(const char *name, const void *data, uint64_t size);

@@ -34,7 +34,7 @@ int raw_open(struct block *b, bool write, const char **error);
 /* Read and write all of it; 0 or -errno. End of file: -ENODATA. */
 int file_read(int fd, uint64_t offset, void *buf, uint64_t len);
 int file_write(int fd, uint64_t offset, const void *buf, uint64_t len);
-/* A message that lives on, for *error. */
+/* A message for *error: one line, valid until the next one. */
 const char *block_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* An empty overlay in $TMPDIR or /var/tmp for an image of `size` bytes. */

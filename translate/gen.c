@@ -140,6 +140,15 @@ void gen_exec(struct gen *g, const struct insn *in) {
 
 /* --- out-of-line paths --- */
 
+/* A pending x87 exception comes before any fault of the operand: WAIT raises it. */
+static void emit_wait(struct gen *g, const struct cold *c) {
+  const struct insn_desc *d = insn_describe(&g->insns[c->index]);
+  if ((d->cls == CL_FPU && !(d->attr & A_NOFPCHK)) || d->cls == CL_MMX) {
+    note_host(g);
+    e8(&g->e, 0x9b);
+  }
+}
+
 static void emit_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub) {
   struct emitter *e = &g->e;
   emit_mov_imm(e, RCX, c->info);
@@ -152,6 +161,7 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
   struct jit *j = g->j;
   const struct insn *in = &g->insns[c->index];
   bool store = c->access != ACCESS_READ;
+  emit_wait(g, c);
   if (c->la != R8)
     emit_mov_rr(e, R8, c->la);
   emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
@@ -182,6 +192,7 @@ static void emit_cold(struct gen *g, struct cold *c) {
   switch (c->kind) {
   case COLD_MEM: emit_cold_mem(g, c); break;
   case COLD_SEG:
+    emit_wait(g, c);
     emit_call_slow(g, c, j->stub_seg_check);
     emit_jmp_to(e, c->resume);
     break;

@@ -31,7 +31,7 @@ static unsigned operand_imm(int op, int opsize) {
 static struct shape insn_shape(const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
   struct shape s = {0};
-  if (in->opsize == 2)
+  if (in->opsize == 2 && d->pfx != P_NP) /* MOVNTI has one size */
     s.flags |= EO_66;
   for (int i = 0; i < 3; i++) {
     int op = d->op[i];
@@ -157,6 +157,11 @@ static bool modrm_registers(struct gen *g, const struct insn *in) {
     emit_op_rr(e, s.flags, in->map, in->opcode, rm_is_source ? dest : R11, rm_is_source ? R11 : dest);
     if (dest_high)
       rotate(e, rm, 24);
+    return true;
+  }
+  if (!s.has_reg && in->opcode == 0xf6 && in->reg >= 4) { /* MUL, DIV of CH: only read, and may fault */
+    emit_rorx(e, R11, R10, 8);
+    emit_op_rr(e, 0, OM_1, 0xf6, in->reg, R11);
     return true;
   }
   if (reg_high)

@@ -75,8 +75,20 @@ static void store_data_pointers(struct gen *g, const struct insn *in, int reg) {
   }
 }
 
+/* g->arg: register that holds the operand's offset. The pointers are part of the operation, because a slow store
+ * may leave the block right after it. */
 static void op_x87_mem(struct gen *g, const struct insn *in, struct host_mem m) {
+  bool slow = m.base == R14;
+  uint32_t known = g->fcs_known;
   emit_op_rm(&g->e, 0, OM_1, in->opcode, in->reg, m);
+  if (!sets_pointers(in))
+    return;
+  if (slow)
+    g->fcs_known = 0;
+  store_code_pointers(g, in);
+  store_data_pointers(g, in, g->arg);
+  if (slow)
+    g->fcs_known = known;
 }
 
 static void gen_x87_mem(struct gen *g, const struct insn *in) {
@@ -92,12 +104,9 @@ static void gen_x87_mem(struct gen *g, const struct insn *in) {
     keep = R11;
   }
   int la = gen_linear(g, in->seg, off, size, store);
+  g->arg = keep;
+  gen_reserve(g, 110); /* the pointers are part of the operation */
   gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
-  if (!sets_pointers(in))
-    return;
-  gen_reserve(g, 64);
-  store_code_pointers(g, in);
-  store_data_pointers(g, in, keep);
 }
 
 bool gen_fpu(struct gen *g, const struct insn *in) {

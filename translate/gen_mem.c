@@ -76,7 +76,7 @@ int gen_offset(struct gen *g, const struct insn *in) {
 
 int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write) {
   struct emitter *e = &g->e;
-  if (gen_seg_flat(g, seg))
+  if (gen_seg_flat(g, seg) && !(write && seg == CS)) /* nobody may write to a code segment */
     return reg;
   gen_reserve(g, 48);
   if (reg != R8)

@@ -275,6 +275,8 @@ static int make(struct session *s) {
 /* --- running --- */
 
 static int run(struct session *s) {
+  if (s->media.notice)
+    fprintf(stderr, "dragoman: %s\n", s->media.notice);
   struct runner *r = runner_start(s->machine, s->channels.loop);
   int error = r ? 0 : -errno;
   if (r && s->window)

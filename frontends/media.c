@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* Made by the build from roms/demo.asm; absent from builds without it. */
-extern const unsigned char demo_disk[] __attribute__((weak));
-extern const unsigned long demo_disk_size __attribute__((weak));
+extern const unsigned char rom_demo[] __attribute__((weak));
+extern const unsigned char rom_demo_end[] __attribute__((weak));
 
 static int open_image(struct block **out, const char *path, unsigned flags, char *error, size_t size) {
   const char *why = NULL;
@@ -48,17 +48,14 @@ static int open_drive(struct media *media, int i, const struct drive_options *d,
 
 /* Nothing to boot from was named: the built-in demo disk. */
 static void use_demo(struct media *media, struct board_config *board) {
-  if (!demo_disk || !&demo_disk_size) {
-    fprintf(stderr, "dragoman: no disk given and this build has no demo disk\n");
-    return;
-  }
   struct media_slot *slot = &media->slot[0];
-  slot->block = block_open_memory("demo disk", demo_disk, demo_disk_size);
+  slot->block = rom_demo ? block_open_memory("demo disk", rom_demo, (uint64_t)(rom_demo_end - rom_demo)) : NULL;
+  media->notice = slot->block ? "no disk given: running the built-in demo disk"
+                              : "no disk given, and this build has no demo disk";
   if (!slot->block)
     return;
   snprintf(slot->drive, sizeof slot->drive, "ide0-hd0");
   board->ide[0] = slot->block;
-  fprintf(stderr, "dragoman: no disk given: running the built-in demo disk\n");
 }
 
 int media_open(struct media *media, const struct options *o, struct board_config *board, char *error, size_t size) {

@@ -16,6 +16,7 @@ struct media_slot {
 
 struct media {
   struct machine *machine;
+  const char *notice; /* one line to tell the user once the machine stands, or NULL */
   bool snapshot; /* -snapshot also holds for media put in later */
   struct media_slot slot[OPTIONS_DRIVES];
 };

@@ -41,6 +41,8 @@ uint32_t fpu_mxcsr_mask(const struct cpu *cpu);
 
 /* x87 state becomes MMX state: TOP = 0, every register in use (SDM vol. 1, 9.5). */
 void mmx_enter(struct cpu *cpu);
+/* MMn: cpu->fx.st is in stack order. */
+uint8_t *mmx_register(struct cpu *cpu, unsigned reg);
 
 /* Linear address of the memory operand for an access of `size` bytes, segment checks done; alignment if the
  * row demands it. A write is checked to its last byte. */

@@ -3,9 +3,10 @@
  * Interpreter: what MMX has beyond packed arithmetic (SDM vol. 1, ch. 9): its registers on the x87 stack,
  * EMMS, and the byte-masked stores, which SSE2 shares. The arithmetic is in interp_sse.c.
  */
+#include "core/fpu.h"
+
 #include <string.h>
 
-#include "core/fpu.h"
 #include "core/interp.h"
 #include "core/paging.h"
 #include "core/segment.h"
@@ -23,22 +24,31 @@ void mmx_enter(struct cpu *cpu) {
   fx->ftw = 0xff;
 }
 
-void interp_emms(struct cpu *cpu) { cpu->fx.ftw = 0; }
+uint8_t *mmx_register(struct cpu *cpu, unsigned reg) {
+  unsigned top = (cpu->fx.fsw & FSW_TOP) >> FSW_TOP_SHIFT;
+  return cpu->fx.st[(reg - top) & 7];
+}
 
-/* Only the selected bytes are touched, so only they can fault; all of them before the first is stored. */
+void interp_emms(struct cpu *cpu) {
+  mmx_enter(cpu);
+  cpu->fx.ftw = 0;
+}
+
+/* Rights to the whole operand are checked, whatever the mask says; then only the selected bytes are stored. */
 void interp_maskmov(struct cpu *cpu, const struct insn *in) {
-  bool mmx = in->id == INSN_MASKMOVQ_Pq_Nq;
+  bool mmx = in->id == INSN_MASKMOVQ_Pq_Nq, user = cpu->cpl == 3;
+  unsigned size = mmx ? 8 : 16;
+  int seg = in->seg_override == 0xff ? DS : in->seg_override;
+  uint32_t offset = in->addrsize == 4 ? cpu->gpr[EDI] : cpu->gpr[EDI] & 0xffff;
+  uint32_t la = seg_linear(cpu, seg, offset, size, true);
+  if (cpu->align_check && (la & (size - 1)))
+    cpu_raise_error(cpu, EXC_AC, 0);
+  linear_check_write(cpu, la, size, user);
   if (mmx)
     mmx_enter(cpu);
   const uint8_t *data = mmx ? cpu->fx.st[in->reg] : cpu->fx.xmm[in->reg];
   const uint8_t *mask = mmx ? cpu->fx.st[in->rm] : cpu->fx.xmm[in->rm];
-  int seg = in->seg_override == 0xff ? DS : in->seg_override;
-  uint32_t offset = in->addrsize == 4 ? cpu->gpr[EDI] : cpu->gpr[EDI] & 0xffff;
-  bool user = cpu->cpl == 3;
-  for (unsigned i = 0; i < (mmx ? 8 : 16); i++)
+  for (unsigned i = 0; i < size; i++)
     if (mask[i] & 0x80)
-      linear_check_write(cpu, seg_linear(cpu, seg, offset + i, 1, true), 1, user);
-  for (unsigned i = 0; i < (mmx ? 8 : 16); i++)
-    if (mask[i] & 0x80)
-      vmem_write(cpu, seg, offset + i, 1, data[i]);
+      linear_write(cpu, la + i, 1, data[i], user);
 }

@@ -15,19 +15,25 @@
 #include "core/paging.h"
 #include "core/segment.h"
 
-static bool is_mmx_operand(uint8_t op) { return op == Pq || op == Qd || op == Qq || op == Nq; }
-
-static bool touches_mmx(const struct insn_desc *desc) {
-  return is_mmx_operand(desc->op[0]) || is_mmx_operand(desc->op[1]);
+/* Does the instruction make the x87 state MMX state? Not CVTPI2PS and CVTPI2PD from memory: they name no register. */
+static bool touches_mmx(const struct insn *in) {
+  const struct insn_desc *desc = insn_describe(in);
+  for (unsigned i = 0; i < 2; i++) {
+    uint8_t op = desc->op[i];
+    if (op == Pq || op == Nq || (!in->is_mem && (op == Qd || op == Qq)))
+      return true;
+  }
+  return false;
 }
 
 /* SDM vol. 3, 2.5 and table 13-1; false: waiting for FERR#'s interrupt. */
-static bool available(struct cpu *cpu, const struct insn_desc *desc) {
+static bool available(struct cpu *cpu, const struct insn *in) {
+  const struct insn_desc *desc = insn_describe(in);
   if ((cpu->cr0 & CR0_EM) || (desc->cls == CL_SSE && !(cpu->cr4 & CR4_OSFXSR)))
     cpu_raise(cpu, EXC_UD);
   if (cpu->cr0 & CR0_TS)
     cpu_raise(cpu, EXC_NM);
-  return desc->cls == CL_SSE && !touches_mmx(desc) ? true : fpu_wait(cpu);
+  return desc->cls == CL_SSE && !touches_mmx(in) ? true : fpu_wait(cpu);
 }
 
 /* Re-encode with the fixed registers. Returns the length. */
@@ -55,26 +61,20 @@ static unsigned normalise(const struct insn *in, const struct insn_desc *desc, u
   return n;
 }
 
-/* The MMX register with a physical number; fx->st is in stack order. */
-static uint8_t *mm_register(struct cpu *cpu, unsigned reg) {
-  unsigned top = (cpu->fx.fsw & FSW_TOP) >> FSW_TOP_SHIFT;
-  return cpu->fx.st[(reg - top) & 7];
-}
-
 static void load_operand(struct cpu *cpu, const struct insn *in, uint8_t letter, struct hostfpu_simd *op) {
   switch (letter) {
   case Vx: memcpy(op->xmm[1], cpu->fx.xmm[in->reg], 16); break;
-  case Pq: memcpy(&op->mm[0], mm_register(cpu, in->reg), 8); break;
+  case Pq: memcpy(&op->mm[0], mmx_register(cpu, in->reg), 8); break;
   case Gd: op->eax = cpu->gpr[in->reg]; break;
   case Ed: case Rd: op->edx = cpu->gpr[in->rm]; break;
-  case Qd: case Qq: case Nq: memcpy(&op->mm[1], mm_register(cpu, in->rm), 8); break;
+  case Qd: case Qq: case Nq: memcpy(&op->mm[1], mmx_register(cpu, in->rm), 8); break;
   case Wx: case Wd: case Wq: case Ww: case Wb: case Ux: memcpy(op->xmm[2], cpu->fx.xmm[in->rm], 16); break;
   default: break;
   }
 }
 
 static void set_mm(struct cpu *cpu, unsigned reg, uint64_t value) {
-  uint8_t *st = mm_register(cpu, reg);
+  uint8_t *st = mmx_register(cpu, reg);
   memcpy(st, &value, 8);
   st[8] = st[9] = 0xff;
 }
@@ -106,7 +106,7 @@ static bool writes_first_operand(const struct insn *in) { return insn_describe(i
 
 static void execute(struct cpu *cpu, const struct insn *in) {
   const struct insn_desc *desc = insn_describe(in);
-  struct hostfpu_simd op = {.mxcsr = cpu->fx.mxcsr, .mmx = touches_mmx(desc)};
+  struct hostfpu_simd op = {.mxcsr = cpu->fx.mxcsr, .mmx = touches_mmx(in)};
   uint8_t code[7];
   unsigned length = normalise(in, desc, code), size = 0;
   bool stores = in->is_mem && (desc->attr & A_STORE);
@@ -127,12 +127,12 @@ static void execute(struct cpu *cpu, const struct insn *in) {
   }
   bool completed = hostfpu_simd(code, length, &op);
   cpu->fx.mxcsr = op.mxcsr;
+  if (op.mmx)
+    mmx_enter(cpu);
   if (!completed)
     cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
   if (stores)
     fpu_write_la(cpu, la, op.mem, size);
-  if (op.mmx)
-    mmx_enter(cpu);
   if (!stores && writes_first_operand(in))
     store_operand(cpu, in, desc->op[0], &op);
   store_implied(cpu, in, &op);
@@ -147,7 +147,7 @@ static void load_mxcsr(struct cpu *cpu, const struct insn *in) {
 }
 
 void interp_simd_row(struct cpu *cpu, const struct insn *in) {
-  if (!available(cpu, insn_describe(in)))
+  if (!available(cpu, in))
     return;
   switch (in->id) {
   case INSN_EMMS: interp_emms(cpu); break;

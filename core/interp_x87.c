@@ -26,9 +26,21 @@ void fpu_update_summary(struct fxsave *fx) {
   fx->fsw = (uint16_t)((fx->fsw & ~(FSW_ES | FSW_B)) | (pending ? FSW_ES | FSW_B : 0));
 }
 
+static unsigned fx_top(const struct fxsave *fx) { return (fx->fsw & FSW_TOP) >> FSW_TOP_SHIFT; }
+
+/* The registers stay where they are physically: fx->st is in stack order, which a new TOP changes. */
+static void set_status(struct fxsave *fx, uint32_t fsw) {
+  uint8_t st[8][16];
+  unsigned turn = (((fsw & FSW_TOP) >> FSW_TOP_SHIFT) - fx_top(fx)) & 7;
+  memcpy(st, fx->st, sizeof st);
+  for (unsigned i = 0; i < 8; i++)
+    memcpy(fx->st[i], st[(i + turn) & 7], 16);
+  fx->fsw = (uint16_t)fsw;
+}
+
 static void x87_init(struct fxsave *fx) {
   fx->fcw = FCW_INIT;
-  fx->fsw = 0;
+  set_status(fx, 0);
   fx->ftw = 0;
   fx->fop = 0;
   fx->fip = fx->fdp = 0;
@@ -38,8 +50,6 @@ static void x87_init(struct fxsave *fx) {
 uint32_t fpu_mxcsr_mask(const struct cpu *cpu) {
   return cpu_has(cpu, FEAT_SSE2) ? 0xffff : 0xffbf; /* without denormals-are-zero */
 }
-
-static unsigned fx_top(const struct fxsave *fx) { return (fx->fsw & FSW_TOP) >> FSW_TOP_SHIFT; }
 
 uint16_t fpu_tag_word(const struct fxsave *fx) {
   uint16_t tags = 0;
@@ -104,10 +114,21 @@ unsigned fpu_operand_size(enum insn_op op) {
   }
 }
 
+/* Alignment that #AC wants (SDM vol. 3, table 6-7). Checked here, because a store may be given up later. */
+static unsigned operand_alignment(const struct insn *in, unsigned size) {
+  switch (in->id) {
+  case INSN_FLD_Mt: case INSN_FSTP_Mt: case INSN_FBLD: case INSN_FBSTP: return 8;
+  case INSN_FNSTENV: case INSN_FLDENV: case INSN_FNSAVE: case INSN_FRSTOR: return in->opsize;
+  default: return size <= 16 ? size : 1;
+  }
+}
+
 uint32_t fpu_operand_la(struct cpu *cpu, const struct insn *in, unsigned size, bool write) {
   uint32_t la = seg_linear(cpu, in->seg, insn_ea(cpu, in), size, write);
   if ((insn_describe(in)->attr & A_ALIGN) && (la & 15))
     cpu_raise_error(cpu, EXC_GP, 0);
+  if (cpu->align_check && (la & (operand_alignment(in, size) - 1)))
+    cpu_raise_error(cpu, EXC_AC, 0);
   if (write)
     linear_check_write(cpu, la, size, cpu->cpl == 3);
   return la;
@@ -120,8 +141,6 @@ void fpu_read_la(struct cpu *cpu, uint32_t la, void *buf, unsigned size) {
   } else {
     linear_read_block(cpu, la, buf, size, cpu->cpl == 3);
   }
-  if (debug_armed(cpu))
-    debug_check_access(cpu, la, size, false);
 }
 
 void fpu_write_la(struct cpu *cpu, uint32_t la, const void *buf, unsigned size) {
@@ -132,8 +151,6 @@ void fpu_write_la(struct cpu *cpu, uint32_t la, const void *buf, unsigned size) 
   } else {
     linear_write_block(cpu, la, buf, size, cpu->cpl == 3);
   }
-  if (debug_armed(cpu))
-    debug_check_access(cpu, la, size, true);
 }
 
 /* --- Environment images (SDM vol. 1, 8.1.10): four formats --- */
@@ -191,16 +208,6 @@ static unsigned put_env(const struct cpu *cpu, const struct insn *in, uint8_t *e
 }
 
 static void set_control(struct fxsave *fx, uint32_t fcw) { fx->fcw = (uint16_t)((fcw & 0x1f3f) | 0x40); }
-
-/* The registers stay where they are physically: fx->st is in stack order, which a new TOP changes. */
-static void set_status(struct fxsave *fx, uint32_t fsw) {
-  uint8_t st[8][16];
-  unsigned turn = (((fsw & FSW_TOP) >> FSW_TOP_SHIFT) - fx_top(fx)) & 7;
-  memcpy(st, fx->st, sizeof st);
-  for (unsigned i = 0; i < 8; i++)
-    memcpy(fx->st[i], st[(i + turn) & 7], 16);
-  fx->fsw = (uint16_t)fsw;
-}
 
 static void load_env(struct cpu *cpu, const struct insn *in, const uint8_t *env) {
   struct fxsave *fx = &cpu->fx;

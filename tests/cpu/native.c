@@ -16,8 +16,8 @@
 #define XSTATE_BV 512 /* offset in the frame's XSAVE image */
 #define FLAGS_IN (FL_ARITH | FL_DF | FL_AC | FL_ID)
 
-static struct native_state *current;
-static bool inside;
+static struct native_state *volatile current; /* raise() is known not to look at it */
+static volatile bool inside;
 static gregset_t saved_gregs;
 static uint8_t saved_fp[512];
 static const int greg_of[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI};
@@ -70,6 +70,8 @@ static void leave(ucontext_t *uc, int vector) {
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context) {
+  /* The kernel leaves AC as the code had it. */
+  __asm__ volatile("pushf\n\tandl %0, (%%rsp)\n\tpopf" : : "i"(~FL_AC) : "cc", "memory");
   (void)info;
   ucontext_t *uc = context;
   if (!inside && sig == SIGFPE && hostfpu_sigfpe(uc))

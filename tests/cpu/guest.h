@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest CPU in user mode that sees what native.h's code sees: the same two areas, flat segments with
+ * Linux's selectors, paging, an IDT whose handlers are never executed (arriving there ends a run).
+ */
+#ifndef TESTS_CPU_GUEST_H
+#define TESTS_CPU_GUEST_H
+
+#include "core/machine.h"
+#include "core/mem.h"
+#include "tests/cpu/native.h"
+
+struct guest {
+  struct machine machine;
+  struct cpu *cpu;
+  uint8_t *low, *code, *data; /* host pointers: physical 0, NATIVE_CODE, NATIVE_DATA */
+};
+
+struct guest *guest_new(const char *model);
+void guest_free(struct guest *g);
+/* Load a state into the CPU, ready to step; and read it back. */
+void guest_load(struct guest *g, const struct native_state *state);
+/* As native_run, interpreted; `steps` bounds it (vector -1 when they are used up). */
+void guest_run(struct guest *g, struct native_state *state, unsigned steps);
+
+#endif

@@ -144,7 +144,7 @@ static void interp_run(struct cpu *cpu) {
     cpu_deliver_exception(cpu);
   while (cpu->icount < cpu->icount_limit) {
     if (cpu->pending || cpu->halted || cpu->shutdown) {
-      if (cpu->shutdown || (cpu->pending & (PEND_EXIT | PEND_INIT)))
+      if (cpu->shutdown || (cpu->pending & PEND_EXIT))
         break;
       if (cpu_deliver_events(cpu))
         continue;

@@ -33,7 +33,7 @@ static inline uint32_t index_off(const struct cpu *cpu, const struct insn *in, u
 static bool must_pause(const struct cpu *cpu, unsigned done) {
   if (done >= REP_SLICE || (cpu->eflags & FL_TF))
     return true;
-  return cpu->pending && ((cpu->pending & (PEND_EXIT | PEND_INIT)) || cpu_event_deliverable(cpu));
+  return cpu->pending && ((cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu));
 }
 
 /* One iteration; returns the iterations done (runs may do more than one), at most `max`. */

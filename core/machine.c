@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The machine and its CPU loop. The loop holds the machine lock while guest code and devices run, and lets it go
- * between slices when another thread asks, and while the guest has nothing to do. In counted mode each slice ends exactly
- * where the next timer is due, so that a run does not depend on the host's speed or on who takes the lock when.
+ * between slices when another thread asks, and while the guest has nothing to do. In counted mode each slice ends
+ * exactly where the next timer is due, so that a run does not depend on the host's speed or on who takes the lock.
  */
 #include "core/machine.h"
 
@@ -19,8 +19,13 @@
 #define SLICE_MIN 1000u
 #define SLEEP_MAX_NS NS_PER_SEC
 
-static void set_pending(struct cpu *cpu, uint32_t bits) { __atomic_fetch_or(&cpu->pending, bits, __ATOMIC_SEQ_CST); }
-static void clear_pending(struct cpu *cpu, uint32_t bits) { __atomic_fetch_and(&cpu->pending, ~bits, __ATOMIC_SEQ_CST); }
+static void set_pending(struct cpu *cpu, uint32_t bits) {
+  __atomic_fetch_or(&cpu->pending, bits, __ATOMIC_SEQ_CST);
+}
+
+static void clear_pending(struct cpu *cpu, uint32_t bits) {
+  __atomic_fetch_and(&cpu->pending, ~bits, __ATOMIC_SEQ_CST);
+}
 
 static void exit_slice(struct machine *m) {
   for (unsigned i = 0; i < m->cpu_count; i++)

@@ -11,7 +11,8 @@
 #include "core/cpu.h"
 
 /* segment.c */
-void seg_load(struct cpu *cpu, int seg, uint16_t sel); /* MOV/POP/LxS to ES, SS, DS, FS, GS in any mode; #UD for CS is the caller's */
+/* MOV/POP/LxS to ES, SS, DS, FS, GS in any mode; #UD for CS is the caller's. */
+void seg_load(struct cpu *cpu, int seg, uint16_t sel);
 void seg_load_real(struct cpu *cpu, int seg, uint16_t sel); /* real or V86 mode: base = sel << 4 */
 void seg_lldt(struct cpu *cpu, uint16_t sel);
 void seg_ltr(struct cpu *cpu, uint16_t sel);
@@ -60,7 +61,8 @@ bool debug_check_execute(struct cpu *cpu, uint32_t la); /* true: #DB fault due b
 
 /* task.c */
 enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };
-/* Switch to the TSS named by sel. `next` is saved as EIP of the outgoing task. has_error: push error on the new stack. */
+/* Switch to the TSS named by sel. `next` is saved as EIP of the outgoing task; has_error: push error on the new
+ * stack. */
 void task_switch(struct cpu *cpu, uint16_t sel, enum task_reason reason, uint32_t next, bool has_error, uint32_t error);
 
 /* control.c: MOV to and from CR/DR with all checks and consequences (caller checked CPL) */

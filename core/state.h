@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum field_kind { FIELD_END, FIELD_U8, FIELD_U16, FIELD_U32, FIELD_U64, FIELD_I64, FIELD_BOOL, FIELD_BYTES, FIELD_TIMER };
+enum field_kind {
+  FIELD_END, FIELD_U8, FIELD_U16, FIELD_U32, FIELD_U64, FIELD_I64, FIELD_BOOL, FIELD_BYTES, FIELD_TIMER
+};
 
 struct field {
   enum field_kind kind;

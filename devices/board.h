@@ -44,7 +44,7 @@ void board_free(struct machine *m);
 /* Load a memory image for "-kernel" etc.: see loader.c. */
 
 /* Media change by monitor. `drive` is QEMU's name: "floppy0", "floppy1", "ide0-hd0", "ide0-cd0", "ide1-cd0" ...
- * block NULL = eject. force: even if the guest locked the tray. 0 or -errno (-ENODEV, -EBUSY, -ENOTSUP for hard disks). */
+ * block NULL = eject. force: even if the guest locked the tray. 0 or -errno (-ENODEV, -EBUSY; hard disks: -ENOTSUP). */
 int board_change_media(struct machine *m, const char *drive, struct block *block, bool force);
 void board_info_block(struct machine *m, FILE *out); /* as QEMU's "info block" */
 void board_info_pci(struct machine *m, FILE *out);

@@ -77,7 +77,8 @@ void load_plan_free(struct load_plan *plan) {
 #define OLD_CMDLINE_OFFSET 0x22
 
 static bool is_linux(const struct load_file *f) {
-  return f->len >= LINUX_HEADER_END && get16(f->data + 0x1fe) == 0xaa55 && memcmp(f->data + HEADER_MAGIC, "HdrS", 4) == 0;
+  return f->len >= LINUX_HEADER_END && get16(f->data + 0x1fe) == 0xaa55 &&
+         memcmp(f->data + HEADER_MAGIC, "HdrS", 4) == 0;
 }
 
 /* "vga=ask", "vga=0x317": what a boot loader would put into vid_mode. */

@@ -331,7 +331,8 @@ static int add_ports(struct pc *pc) {
     const char *id;
     uint16_t port;
     int irq;
-  } serial[BOARD_SERIALS] = {{"serial0", 0x3f8, 4}, {"serial1", 0x2f8, 3}, {"serial2", 0x3e8, 4}, {"serial3", 0x2e8, 3}};
+  } serial[BOARD_SERIALS] = {
+      {"serial0", 0x3f8, 4}, {"serial1", 0x2f8, 3}, {"serial2", 0x3e8, 4}, {"serial3", 0x2e8, 3}};
   for (int i = 0; i < BOARD_SERIALS; i++) {
     if (i > 0 && !pc->config.serial[i])
       continue;

@@ -109,8 +109,10 @@ void guest_load(struct guest *g, const struct native_state *state) {
   }
   cpu->gdtr = (struct dtr){.base = LOW_LA + GDT, .limit = 0x2f};
   cpu->idtr = (struct dtr){.base = LOW_LA + IDT, .limit = 0x7ff};
-  for (int seg = ES; seg <= GS; seg++)
-    load_segment(g, seg, seg == CS ? CODE3 : seg >= FS ? 0 : DATA3, seg == CS ? 0xc0fb : seg >= FS ? 0 : 0xc0f3);
+  for (int seg = ES; seg <= DS; seg++)
+    load_segment(g, seg, seg == CS ? CODE3 : DATA3, seg == CS ? 0xc0fb : 0xc0f3);
+  load_segment(g, FS, 0, 0);
+  load_segment(g, GS, 0, 0);
   load_segment(g, LDTR, 0, 0);
   load_segment(g, TR, TSS_SEL, 0x008b);
   cpu->cpl = 3;

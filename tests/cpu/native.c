@@ -14,7 +14,7 @@
 #define USER32_CS 0x23u
 #define USER_DS 0x2bu
 #define XSTATE_BV 512 /* offset in the frame's XSAVE image */
-#define FLAGS_IN (FL_ARITH | FL_DF | FL_AC | FL_ID)
+#define FLAGS_IN (FL_ARITH | FL_DF | FL_AC | FL_TF | FL_RF)
 
 static struct native_state *volatile current; /* raise() is known not to look at it */
 static volatile bool inside;
@@ -111,10 +111,19 @@ bool native_init(void) {
   return true;
 }
 
+/* Flags that returning from a signal does not change. */
+static void set_kept_flags(uint32_t flags) {
+  uint64_t f;
+  __asm__ volatile("pushf\n\tpop %0" : "=r"(f));
+  f = (f & ~(uint64_t)(FL_NT | FL_ID)) | (flags & (FL_NT | FL_ID));
+  __asm__ volatile("push %0\n\tpopf" : : "r"(f) : "cc");
+}
+
 void native_run(struct native_state *state) {
   static const struct itimerval limit = {.it_value = {.tv_sec = 1}}, off;
   current = state;
   setitimer(ITIMER_VIRTUAL, &limit, NULL);
+  set_kept_flags(state->eflags);
   raise(SIGUSR1);
   setitimer(ITIMER_VIRTUAL, &off, NULL);
   current = NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ACPI fixed hardware of the PIIX4 (82371AB datasheet, order number 290562, section 7.2): PM1a status, enable and
- * control, the 3.579545 MHz timer of 24 bits, one general purpose event block, power button.
+ * ACPI fixed hardware of the PIIX4 (82371AB datasheet, order number 290562, section 7.2): PM1a status, enable
+ * and control, the 3.579545 MHz timer of 24 bits, one general purpose event block, power button.
  *
- * Sleep type 0 (soft off) and 2 (suspend to disk) switch the machine off; the other sleep states wake up at once. The
- * device monitors, throttling and GPIO registers are only storage.
+ * Sleep type 0 (soft off) and 2 (suspend to disk) switch the machine off; the other sleep states wake up at
+ * once. The device monitors, throttling and GPIO registers are only storage.
  */
 #include "devices/acpi_pm.h"
 
@@ -25,7 +25,9 @@
 #define CNT_SLP_EN 0x2000
 #define CNT_WRITABLE 0x1c03
 
-static int64_t timer_now(const struct acpi_pm *pm) { return muldiv64(clock_now(pm->clock), PM_TIMER_HZ, NS_PER_SEC); }
+static int64_t timer_now(const struct acpi_pm *pm) {
+  return muldiv64(clock_now(pm->clock), PM_TIMER_HZ, NS_PER_SEC);
+}
 
 static void update_timer_status(struct acpi_pm *pm) {
   int64_t half = timer_now(pm) / TMR_HALF;
@@ -101,7 +103,7 @@ static uint16_t merge(uint16_t old, uint32_t offset, uint8_t byte) {
 
 static void write_byte(struct acpi_pm *pm, uint32_t offset, uint8_t byte) {
   switch (offset & ~1u) {
-  case 0x00: pm->pm1_sts &= (uint16_t)~(merge(0, offset, byte) & STS_CLEARABLE); break;
+  case 0x00: pm->pm1_sts &= (uint16_t) ~(merge(0, offset, byte) & STS_CLEARABLE); break;
   case 0x02: pm->pm1_en = merge(pm->pm1_en, offset, byte) & STS_SCI; break;
   case 0x04: write_control(pm, merge(pm->pm1_cnt, offset, byte)); break;
   case 0x0c: pm->gpe_sts &= (uint16_t)~merge(0, offset, byte); break;
@@ -139,7 +141,9 @@ void acpi_pm_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   update(pm);
 }
 
-uint32_t acpi_gpe_read(void *opaque, uint32_t offset, int size) { return acpi_pm_read(opaque, 0x0c + offset, size); }
+uint32_t acpi_gpe_read(void *opaque, uint32_t offset, int size) {
+  return acpi_pm_read(opaque, 0x0c + offset, size);
+}
 
 void acpi_gpe_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   acpi_pm_write(opaque, 0x0c + offset, size, value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ACPI fixed hardware as in the PIIX4 (82371AB): PM1a event and control blocks, PM timer, GPE0. A core without
- * ports: the PCI function that holds it (piix4_pm.c) maps it.
+ * ACPI fixed hardware as in the PIIX4 (82371AB): PM1a event and control blocks, PM timer, GPE0. A core
+ * without ports: the PCI function that holds it (piix4_pm.c) maps it.
  */
 #ifndef DEVICES_ACPI_PM_H
 #define DEVICES_ACPI_PM_H
@@ -18,16 +18,20 @@ struct acpi_pm {
   uint16_t pm1_sts, pm1_en, pm1_cnt;
   uint16_t gpe_sts, gpe_en;
   uint8_t regs[ACPI_PM_SIZE]; /* what only remembers */
-  int64_t tmr_checked; /* half periods of the timer up to which TMR_STS is known */
-  struct timer tmr; /* next change of the PM timer's bit 23, armed while TMR_EN */
+  int64_t tmr_checked;        /* half periods of the timer up to which TMR_STS is known */
+  struct timer tmr;           /* next change of the PM timer's bit 23, armed while TMR_EN */
 };
 
-#define ACPI_PM_FIELDS(type, pm) \
-  {FIELD_U16, "pm1_sts", offsetof(type, pm.pm1_sts), 1}, {FIELD_U16, "pm1_en", offsetof(type, pm.pm1_en), 1}, \
-    {FIELD_U16, "pm1_cnt", offsetof(type, pm.pm1_cnt), 1}, {FIELD_U16, "gpe_sts", offsetof(type, pm.gpe_sts), 1}, \
-    {FIELD_U16, "gpe_en", offsetof(type, pm.gpe_en), 1}, \
-    {FIELD_BYTES, "pm_regs", offsetof(type, pm.regs), ACPI_PM_SIZE}, \
-    {FIELD_I64, "tmr_checked", offsetof(type, pm.tmr_checked), 1}, {FIELD_TIMER, "tmr", offsetof(type, pm.tmr), 1}
+#define ACPI_PM_FIELDS(type, pm)                                                                             \
+  {FIELD_U16, "pm1_sts", offsetof(type, pm.pm1_sts), 1},                                                     \
+      {FIELD_U16, "pm1_en", offsetof(type, pm.pm1_en), 1},                                                   \
+      {FIELD_U16, "pm1_cnt", offsetof(type, pm.pm1_cnt), 1},                                                 \
+      {FIELD_U16, "gpe_sts", offsetof(type, pm.gpe_sts), 1},                                                 \
+      {FIELD_U16, "gpe_en", offsetof(type, pm.gpe_en), 1},                                                   \
+      {FIELD_BYTES, "pm_regs", offsetof(type, pm.regs), ACPI_PM_SIZE},                                       \
+      {FIELD_I64, "tmr_checked", offsetof(type, pm.tmr_checked), 1}, {                                       \
+    FIELD_TIMER, "tmr", offsetof(type, pm.tmr), 1                                                            \
+  }
 
 void acpi_pm_init(struct acpi_pm *pm, struct clock *clock, const struct irq *sci, void (*power_off)(void *),
                   void *opaque);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Local APIC of a single P6-class CPU (Intel SDM vol. 3, chapter 10, "Advanced Programmable Interrupt Controller"):
- * vectors and priorities, all local vector table entries, the timer, interprocessor interrupts to oneself,
- * ExtINT through LINT0, relocation and disabling through IA32_APIC_BASE.
+ * Local APIC of a single P6-class CPU (Intel SDM vol. 3, chapter 10, "Advanced Programmable Interrupt
+ * Controller"): vectors and priorities, all local vector table entries, the timer, interprocessor interrupts
+ * to oneself, ExtINT through LINT0, relocation and disabling through IA32_APIC_BASE.
  *
  * LINT0 starts as an unmasked ExtINT: the virtual wire that firmware would set up. ExtINT passes even while
- * the APIC is disabled by software, so that systems that know no APIC get their interrupts. Not modelled: other CPUs
- * (messages to them vanish), arbitration, TSC deadline, x2APIC.
+ * the APIC is disabled by software, so that systems that know no APIC get their interrupts. Not modelled:
+ * other CPUs (messages to them vanish), arbitration, TSC deadline, x2APIC.
  */
 #include "devices/apic.h"
 
@@ -37,9 +37,9 @@ struct apic {
   uint32_t isr[8], tmr[8], irr[8];
   uint32_t tmict, tdcr;
   int64_t timer_start; /* ns */
-  int64_t expiry; /* next, in bus clocks after timer_start */
-  uint8_t lint; /* levels */
-  bool intr; /* level of the output */
+  int64_t expiry;      /* next, in bus clocks after timer_start */
+  uint8_t lint;        /* levels */
+  bool intr;           /* level of the output */
   struct timer timer;
 
   uint32_t reset_id, hz;
@@ -458,8 +458,8 @@ void apic_info(const struct device *dev, FILE *out) {
   const struct apic *a = DEVICE(const struct apic, dev);
   static const char *const name[LVT_COUNT] = {"timer", "thermal", "perf", "lint0", "lint1", "error"};
   fprintf(out, "apic: base=%08x%s svr=%03x tpr=%02x ppr=%02x ldr=%08x dfr=%08x esr=%02x icr=%08x%08x\n",
-          (unsigned)a->base & 0xfffff000, hw_enabled(a) ? "" : " (disabled)", a->svr, a->tpr, ppr(a), a->ldr, a->dfr,
-          a->esr, a->icr[1], a->icr[0]);
+          (unsigned)a->base & 0xfffff000, hw_enabled(a) ? "" : " (disabled)", a->svr, a->tpr, ppr(a), a->ldr,
+          a->dfr, a->esr, a->icr[1], a->icr[0]);
   for (int i = 0; i < LVT_COUNT; i++)
     fprintf(out, "  lvt %-7s %08x\n", name[i], a->lvt[i]);
   fprintf(out, "  timer dcr=%x initial=%08x; highest irr=%d isr=%d\n", a->tdcr, a->tmict, highest(a->irr),
@@ -489,27 +489,33 @@ static int apic_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field apic_fields[] = {
-  FIELD(U64, struct apic, base),
-  FIELD(U32, struct apic, id),
-  FIELD(U32, struct apic, tpr),
-  FIELD(U32, struct apic, ldr),
-  FIELD(U32, struct apic, dfr),
-  FIELD(U32, struct apic, svr),
-  FIELD(U32, struct apic, esr),
-  FIELD(U32, struct apic, esr_next),
-  FIELD_ARRAY(U32, struct apic, icr),
-  FIELD_ARRAY(U32, struct apic, lvt),
-  FIELD_ARRAY(U32, struct apic, isr),
-  FIELD_ARRAY(U32, struct apic, tmr),
-  FIELD_ARRAY(U32, struct apic, irr),
-  FIELD(U32, struct apic, tmict),
-  FIELD(U32, struct apic, tdcr),
-  FIELD(I64, struct apic, timer_start),
-  FIELD(I64, struct apic, expiry),
-  FIELD(U8, struct apic, lint),
-  FIELD(BOOL, struct apic, intr),
-  FIELD(TIMER, struct apic, timer),
-  FIELDS_END,
+    FIELD(U64, struct apic, base),
+    FIELD(U32, struct apic, id),
+    FIELD(U32, struct apic, tpr),
+    FIELD(U32, struct apic, ldr),
+    FIELD(U32, struct apic, dfr),
+    FIELD(U32, struct apic, svr),
+    FIELD(U32, struct apic, esr),
+    FIELD(U32, struct apic, esr_next),
+    FIELD_ARRAY(U32, struct apic, icr),
+    FIELD_ARRAY(U32, struct apic, lvt),
+    FIELD_ARRAY(U32, struct apic, isr),
+    FIELD_ARRAY(U32, struct apic, tmr),
+    FIELD_ARRAY(U32, struct apic, irr),
+    FIELD(U32, struct apic, tmict),
+    FIELD(U32, struct apic, tdcr),
+    FIELD(I64, struct apic, timer_start),
+    FIELD(I64, struct apic, expiry),
+    FIELD(U8, struct apic, lint),
+    FIELD(BOOL, struct apic, intr),
+    FIELD(TIMER, struct apic, timer),
+    FIELDS_END,
 };
 
-const struct device_class apic_class = {"apic", sizeof(struct apic), apic_init, apic_reset, NULL, apic_fields};
+const struct device_class apic_class = {
+    .name = "apic",
+    .size = sizeof(struct apic),
+    .init = apic_init,
+    .reset = apic_reset,
+    .fields = apic_fields,
+};

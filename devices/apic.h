@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Local APIC of one CPU (SDM vol. 3, chapter "Advanced Programmable Interrupt Controller"). The 8259A's INTR goes
- * through it: apic_set_lint(apic, 0, level); apic_ack then is the CPU's INTA.
+ * Local APIC of one CPU (SDM vol. 3, chapter "Advanced Programmable Interrupt Controller"). The 8259A's INTR
+ * goes through it: apic_set_lint(apic, 0, level); apic_ack then is the CPU's INTA.
  *
  * device_args: addr[0] = FEE00000h; irq[0] = the CPU's INTR, irq[1] = NMI (pulsed), irq[2] = INIT (pulsed),
  *              irq[3] = SMI (pulsed); config = struct apic_config or NULL.
@@ -15,12 +15,18 @@
 #define APIC_BASE_ENABLE 0x800u
 
 enum apic_mode { /* delivery modes of LVT, ICR and the IOAPIC's redirection entries */
-  APIC_FIXED = 0, APIC_LOWEST = 1, APIC_SMI = 2, APIC_NMI = 4, APIC_INIT = 5, APIC_STARTUP = 6, APIC_EXTINT = 7
+                 APIC_FIXED = 0,
+                 APIC_LOWEST = 1,
+                 APIC_SMI = 2,
+                 APIC_NMI = 4,
+                 APIC_INIT = 5,
+                 APIC_STARTUP = 6,
+                 APIC_EXTINT = 7
 };
 
 struct apic_config {
   uint8_t id;
-  uint32_t timer_hz; /* bus clock before the divider; 0 = 100 MHz */
+  uint32_t timer_hz;               /* bus clock before the divider; 0 = 100 MHz */
   int (*extint_ack)(void *opaque); /* pic_ack: vector of an ExtINT */
   void *extint_opaque;
 };
@@ -35,7 +41,8 @@ int apic_ack(void *apic);
 void apic_deliver(void *apic, uint8_t dest, bool logical, int mode, uint8_t vector, bool level);
 /* Who hears the EOI of level-triggered vectors (ioapic_eoi). */
 void apic_set_eoi_handler(struct device *dev, void (*eoi)(void *opaque, uint8_t vector), void *opaque);
-/* IA32_APIC_BASE was written: global enable (bit 11) and base address. Disabled: LINT0 is INTR, LINT1 is NMI. */
+/* IA32_APIC_BASE was written: global enable (bit 11) and base address. Disabled: LINT0 is INTR, LINT1 is NMI.
+ */
 void apic_set_base(void *apic, uint64_t base);
 uint64_t apic_get_base(const struct device *dev);
 /* CR8 does not exist in 32-bit mode; for the monitor. */

@@ -34,5 +34,10 @@ static int debugcon_init(struct device *dev, const struct device_args *args) {
 
 static const struct field debugcon_fields[] = {FIELDS_END};
 
-const struct device_class debugcon_class = {"debugcon", sizeof(struct debugcon), debugcon_init, debugcon_reset, NULL,
-                                            debugcon_fields};
+const struct device_class debugcon_class = {
+    .name = "debugcon",
+    .size = sizeof(struct debugcon),
+    .init = debugcon_init,
+    .reset = debugcon_reset,
+    .fields = debugcon_fields,
+};

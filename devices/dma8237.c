@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two cascaded 8237A DMA controllers (Intel 8237A datasheet, order number 231466) and the page registers of the
- * AT (74LS612). Transfers run at once and in blocks: single, demand and block mode differ only in time.
+ * Two cascaded 8237A DMA controllers (Intel 8237A datasheet, order number 231466) and the page registers of
+ * the AT (74LS612). Transfers run at once and in blocks: single, demand and block mode differ only in time.
  *
- * Channels 0-3 work even if channel 4, through which they are cascaded, is masked. Not modelled: memory-to-memory
- * transfers (the AT's wiring cannot do them), compressed timing, rotating priority.
+ * Channels 0-3 work even if channel 4, through which they are cascaded, is masked. Not modelled:
+ * memory-to-memory transfers (the AT's wiring cannot do them), compressed timing, rotating priority.
  */
 #include "devices/dma8237.h"
 
@@ -37,7 +37,7 @@ struct dma8237 {
   struct dma_channel ch[8];
   struct dma_chip chip[2];
   uint8_t pages[16]; /* as written at 80h-8Fh */
-  uint8_t running; /* channels whose handler is active */
+  uint8_t running;   /* channels whose handler is active */
 };
 
 /* Channel of a page register; -1 = only a latch. */
@@ -281,28 +281,36 @@ static int dma_init(struct device *dev, const struct device_args *args) {
   return err;
 }
 
-#define CH_FIELD(i, kind, member) {FIELD_##kind, "ch" #i "." #member, offsetof(struct dma8237, ch[i].member), 1}
-#define CH_FIELDS(i) \
-  CH_FIELD(i, U16, base_addr), CH_FIELD(i, U16, base_count), CH_FIELD(i, U16, addr), CH_FIELD(i, U16, count), \
-    CH_FIELD(i, U8, mode), CH_FIELD(i, U8, page)
-#define CHIP_FIELD(i, kind, member) {FIELD_##kind, "chip" #i "." #member, offsetof(struct dma8237, chip[i].member), 1}
-#define CHIP_FIELDS(i) \
-  CHIP_FIELD(i, U8, command), CHIP_FIELD(i, U8, mask), CHIP_FIELD(i, U8, status), CHIP_FIELD(i, U8, line), \
-    CHIP_FIELD(i, U8, soft), CHIP_FIELD(i, U8, temp), CHIP_FIELD(i, BOOL, high)
+#define CH_FIELD(i, kind, member)                                                                            \
+  { FIELD_##kind, "ch" #i "." #member, offsetof(struct dma8237, ch[i].member), 1 }
+#define CH_FIELDS(i)                                                                                         \
+  CH_FIELD(i, U16, base_addr), CH_FIELD(i, U16, base_count), CH_FIELD(i, U16, addr),                         \
+      CH_FIELD(i, U16, count), CH_FIELD(i, U8, mode), CH_FIELD(i, U8, page)
+#define CHIP_FIELD(i, kind, member)                                                                          \
+  { FIELD_##kind, "chip" #i "." #member, offsetof(struct dma8237, chip[i].member), 1 }
+#define CHIP_FIELDS(i)                                                                                       \
+  CHIP_FIELD(i, U8, command), CHIP_FIELD(i, U8, mask), CHIP_FIELD(i, U8, status), CHIP_FIELD(i, U8, line),   \
+      CHIP_FIELD(i, U8, soft), CHIP_FIELD(i, U8, temp), CHIP_FIELD(i, BOOL, high)
 
 static const struct field dma_fields[] = {
-  CH_FIELDS(0),
-  CH_FIELDS(1),
-  CH_FIELDS(2),
-  CH_FIELDS(3),
-  CH_FIELDS(4),
-  CH_FIELDS(5),
-  CH_FIELDS(6),
-  CH_FIELDS(7),
-  CHIP_FIELDS(0),
-  CHIP_FIELDS(1),
-  FIELD_BUFFER(struct dma8237, pages),
-  FIELDS_END,
+    CH_FIELDS(0),
+    CH_FIELDS(1),
+    CH_FIELDS(2),
+    CH_FIELDS(3),
+    CH_FIELDS(4),
+    CH_FIELDS(5),
+    CH_FIELDS(6),
+    CH_FIELDS(7),
+    CHIP_FIELDS(0),
+    CHIP_FIELDS(1),
+    FIELD_BUFFER(struct dma8237, pages),
+    FIELDS_END,
 };
 
-const struct device_class dma8237_class = {"dma8237", sizeof(struct dma8237), dma_init, dma_reset, NULL, dma_fields};
+const struct device_class dma8237_class = {
+    .name = "dma8237",
+    .size = sizeof(struct dma8237),
+    .init = dma_init,
+    .reset = dma_reset,
+    .fields = dma_fields,
+};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * High precision event timers (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz, three comparators with
- * one-shot and periodic modes, edge and level interrupts, legacy replacement routing. No FSB interrupts.
+ * High precision event timers (IA-PC HPET specification 1.0a): a 64-bit counter at 100 MHz, three comparators
+ * with one-shot and periodic modes, edge and level interrupts, legacy replacement routing. No FSB interrupts.
  */
 #include "devices/hpet.h"
 
@@ -29,7 +29,7 @@ struct hpet_timer {
   uint32_t config;
   uint64_t comparator, period;
   bool setting; /* the next comparator write sets the accumulator too */
-  bool final; /* the timer runs to the match, not only to the next piece of a long wait */
+  bool final;   /* the timer runs to the match, not only to the next piece of a long wait */
   struct timer timer;
 };
 
@@ -37,7 +37,7 @@ struct hpet {
   struct device dev;
   uint32_t config, status;
   uint64_t counter; /* while halted */
-  int64_t start; /* ns at which the counter was `counter`, while enabled */
+  int64_t start;    /* ns at which the counter was `counter`, while enabled */
   struct hpet_timer t[TIMERS];
   uint8_t legacy_line; /* levels of inputs 0 (bit 0) and 8 (bit 1) */
   struct hpet_ref {
@@ -262,21 +262,28 @@ static int hpet_init(struct device *dev, const struct device_args *args) {
   return mem_map_mmio(dev->mem, args->addr[0], MEM_PAGE, &hpet_ops, h, "hpet");
 }
 
-#define T_FIELD(i, kind, member) {FIELD_##kind, "t" #i "." #member, offsetof(struct hpet, t[i].member), 1}
-#define T_FIELDS(i) \
-  T_FIELD(i, U32, config), T_FIELD(i, U64, comparator), T_FIELD(i, U64, period), T_FIELD(i, BOOL, setting), \
-    T_FIELD(i, BOOL, final), T_FIELD(i, TIMER, timer)
+#define T_FIELD(i, kind, member)                                                                             \
+  { FIELD_##kind, "t" #i "." #member, offsetof(struct hpet, t[i].member), 1 }
+#define T_FIELDS(i)                                                                                          \
+  T_FIELD(i, U32, config), T_FIELD(i, U64, comparator), T_FIELD(i, U64, period), T_FIELD(i, BOOL, setting),  \
+      T_FIELD(i, BOOL, final), T_FIELD(i, TIMER, timer)
 
 static const struct field hpet_fields[] = {
-  FIELD(U32, struct hpet, config),
-  FIELD(U32, struct hpet, status),
-  FIELD(U64, struct hpet, counter),
-  FIELD(I64, struct hpet, start),
-  T_FIELDS(0),
-  T_FIELDS(1),
-  T_FIELDS(2),
-  FIELD(U8, struct hpet, legacy_line),
-  FIELDS_END,
+    FIELD(U32, struct hpet, config),
+    FIELD(U32, struct hpet, status),
+    FIELD(U64, struct hpet, counter),
+    FIELD(I64, struct hpet, start),
+    T_FIELDS(0),
+    T_FIELDS(1),
+    T_FIELDS(2),
+    FIELD(U8, struct hpet, legacy_line),
+    FIELDS_END,
 };
 
-const struct device_class hpet_class = {"hpet", sizeof(struct hpet), hpet_init, hpet_reset, NULL, hpet_fields};
+const struct device_class hpet_class = {
+    .name = "hpet",
+    .size = sizeof(struct hpet),
+    .init = hpet_init,
+    .reset = hpet_reset,
+    .fields = hpet_fields,
+};

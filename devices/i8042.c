@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 8042 keyboard controller with auxiliary port (IBM PS/2 Hardware Interface Technical Reference, "Keyboard and
- * Auxiliary Device Controller"): command byte, self and interface tests, output port with A20 gate and system
- * reset, translation of scan code set 2 to set 1.
+ * 8042 keyboard controller with auxiliary port (IBM PS/2 Hardware Interface Technical Reference, "Keyboard
+ * and Auxiliary Device Controller"): command byte, self and interface tests, output port with A20 gate and
+ * system reset, translation of scan code set 2 to set 1.
  *
- * A device's next byte becomes visible some time after the previous one was read, as on the serial wire: interrupt
- * handlers that read the data port twice see the same byte. Not modelled: the password, time-out and
- * parity errors.
+ * A device's next byte becomes visible some time after the previous one was read, as on the serial wire:
+ * interrupt handlers that read the data port twice see the same byte. Not modelled: the password, time-out
+ * and parity errors.
  */
 #include "devices/i8042.h"
 
@@ -42,23 +42,23 @@ struct i8042 {
   struct ps2_port *kbd, *aux;
   uint8_t ram[32]; /* byte 0 is the command byte */
   uint8_t status, data, outport;
-  uint8_t expect; /* command whose parameter comes next at port 60h; 0 = none */
+  uint8_t expect;              /* command whose parameter comes next at port 60h; 0 = none */
   bool has_answer, answer_aux; /* the controller's own byte waits for the output buffer */
   uint8_t answer;
-  bool break_prefix; /* translation: F0 came, the next code is a break */
+  bool break_prefix;  /* translation: F0 came, the next code is a break */
   struct timer timer; /* armed: the wire is busy */
 };
 
 /* Scan code set 2 -> set 1. */
 static const uint8_t translation[128] = {
-  0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,
-  0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b,
-  0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d,
-  0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f,
-  0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61,
-  0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76,
-  0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f,
-  0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,
+    0xff, 0x43, 0x41, 0x3f, 0x3d, 0x3b, 0x3c, 0x58, 0x64, 0x44, 0x42, 0x40, 0x3e, 0x0f, 0x29, 0x59,
+    0x65, 0x38, 0x2a, 0x70, 0x1d, 0x10, 0x02, 0x5a, 0x66, 0x71, 0x2c, 0x1f, 0x1e, 0x11, 0x03, 0x5b,
+    0x67, 0x2e, 0x2d, 0x20, 0x12, 0x05, 0x04, 0x5c, 0x68, 0x39, 0x2f, 0x21, 0x14, 0x13, 0x06, 0x5d,
+    0x69, 0x31, 0x30, 0x23, 0x22, 0x15, 0x07, 0x5e, 0x6a, 0x72, 0x32, 0x24, 0x16, 0x08, 0x09, 0x5f,
+    0x6b, 0x33, 0x25, 0x17, 0x18, 0x0b, 0x0a, 0x60, 0x6c, 0x34, 0x35, 0x26, 0x27, 0x19, 0x0c, 0x61,
+    0x6d, 0x73, 0x28, 0x74, 0x1a, 0x0d, 0x62, 0x6e, 0x3a, 0x36, 0x1c, 0x1b, 0x75, 0x2b, 0x63, 0x76,
+    0x55, 0x56, 0x77, 0x78, 0x79, 0x7a, 0x0e, 0x7b, 0x7c, 0x4f, 0x7d, 0x4b, 0x47, 0x7e, 0x7f, 0x6f,
+    0x52, 0x53, 0x50, 0x4c, 0x4d, 0x48, 0x01, 0x45, 0x57, 0x4e, 0x51, 0x4a, 0x37, 0x49, 0x46, 0x54,
 };
 
 static void update_lines(struct i8042 *k) {
@@ -131,7 +131,8 @@ static void write_ctr(struct i8042 *k, uint8_t value) {
 }
 
 static void write_outport(struct i8042 *k, uint8_t value) {
-  k->outport = (uint8_t)((value & (OUT_NOT_RESET | OUT_A20)) | (k->outport & (OUT_OBF | OUT_AUX_OBF)) | OUT_FIXED);
+  k->outport =
+      (uint8_t)((value & (OUT_NOT_RESET | OUT_A20)) | (k->outport & (OUT_OBF | OUT_AUX_OBF)) | OUT_FIXED);
   irq_set(&k->dev.irq[LINE_A20], !!(value & OUT_A20));
   if (!(value & OUT_NOT_RESET))
     irq_pulse(&k->dev.irq[LINE_RESET]);
@@ -271,17 +272,23 @@ static int i8042_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field i8042_fields[] = {
-  FIELD_BUFFER(struct i8042, ram),
-  FIELD(U8, struct i8042, status),
-  FIELD(U8, struct i8042, data),
-  FIELD(U8, struct i8042, outport),
-  FIELD(U8, struct i8042, expect),
-  FIELD(BOOL, struct i8042, has_answer),
-  FIELD(BOOL, struct i8042, answer_aux),
-  FIELD(U8, struct i8042, answer),
-  FIELD(BOOL, struct i8042, break_prefix),
-  FIELD(TIMER, struct i8042, timer),
-  FIELDS_END,
+    FIELD_BUFFER(struct i8042, ram),
+    FIELD(U8, struct i8042, status),
+    FIELD(U8, struct i8042, data),
+    FIELD(U8, struct i8042, outport),
+    FIELD(U8, struct i8042, expect),
+    FIELD(BOOL, struct i8042, has_answer),
+    FIELD(BOOL, struct i8042, answer_aux),
+    FIELD(U8, struct i8042, answer),
+    FIELD(BOOL, struct i8042, break_prefix),
+    FIELD(TIMER, struct i8042, timer),
+    FIELDS_END,
 };
 
-const struct device_class i8042_class = {"i8042", sizeof(struct i8042), i8042_init, i8042_reset, NULL, i8042_fields};
+const struct device_class i8042_class = {
+    .name = "i8042",
+    .size = sizeof(struct i8042),
+    .init = i8042_init,
+    .reset = i8042_reset,
+    .fields = i8042_fields,
+};

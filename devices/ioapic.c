@@ -2,8 +2,8 @@
 /*
  * I/O APIC (Intel 82093AA datasheet, order number 290566): 24 pins, edge and level triggering, remote IRR.
  *
- * An edge on a masked pin is remembered and delivered when the pin is unmasked (the chip loses it). Polarity is
- * ignored: levels arrive as active or inactive. Not modelled: the arbitration register, delivery status.
+ * An edge on a masked pin is remembered and delivered when the pin is unmasked (the chip loses it). Polarity
+ * is ignored: levels arrive as active or inactive. Not modelled: the arbitration register, delivery status.
  */
 #include "devices/ioapic.h"
 
@@ -20,8 +20,8 @@ struct ioapic {
   struct ioapic_config config;
   uint8_t index;
   uint32_t id;
-  uint32_t line; /* levels */
-  uint32_t edge; /* edges not delivered yet */
+  uint32_t line;                                /* levels */
+  uint32_t edge;                                /* edges not delivered yet */
   uint32_t low[IOAPIC_PINS], high[IOAPIC_PINS]; /* redirection table */
 };
 
@@ -40,8 +40,8 @@ static void service(struct ioapic *s, int pin) {
     s->edge &= ~bit;
   }
   if (s->config.deliver)
-    s->config.deliver(s->config.opaque, (uint8_t)(s->high[pin] >> 24), *low & ENTRY_LOGICAL, (int)(*low >> 8 & 7),
-                      (uint8_t)*low, level);
+    s->config.deliver(s->config.opaque, (uint8_t)(s->high[pin] >> 24), *low & ENTRY_LOGICAL,
+                      (int)(*low >> 8 & 7), (uint8_t)*low, level);
 }
 
 void ioapic_set_irq(void *ioapic, int n, int level) {
@@ -118,7 +118,8 @@ static const struct mmio_ops ioapic_ops = {mmio_read, mmio_write, 4};
 void ioapic_info(const struct device *dev, FILE *out) {
   const struct ioapic *s = DEVICE(const struct ioapic, dev);
   for (int pin = 0; pin < IOAPIC_PINS; pin++)
-    fprintf(out, "ioapic pin %2d: %08x%08x%s\n", pin, s->high[pin], s->low[pin], s->line >> pin & 1 ? " active" : "");
+    fprintf(out, "ioapic pin %2d: %08x%08x%s\n", pin, s->high[pin], s->low[pin],
+            s->line >> pin & 1 ? " active" : "");
 }
 
 static void ioapic_reset(struct device *dev) {
@@ -141,14 +142,19 @@ static int ioapic_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field ioapic_fields[] = {
-  FIELD(U8, struct ioapic, index),
-  FIELD(U32, struct ioapic, id),
-  FIELD(U32, struct ioapic, line),
-  FIELD(U32, struct ioapic, edge),
-  FIELD_ARRAY(U32, struct ioapic, low),
-  FIELD_ARRAY(U32, struct ioapic, high),
-  FIELDS_END,
+    FIELD(U8, struct ioapic, index),
+    FIELD(U32, struct ioapic, id),
+    FIELD(U32, struct ioapic, line),
+    FIELD(U32, struct ioapic, edge),
+    FIELD_ARRAY(U32, struct ioapic, low),
+    FIELD_ARRAY(U32, struct ioapic, high),
+    FIELDS_END,
 };
 
-const struct device_class ioapic_class = {"ioapic", sizeof(struct ioapic), ioapic_init, ioapic_reset, NULL,
-                                          ioapic_fields};
+const struct device_class ioapic_class = {
+    .name = "ioapic",
+    .size = sizeof(struct ioapic),
+    .init = ioapic_init,
+    .reset = ioapic_reset,
+    .fields = ioapic_fields,
+};

@@ -41,5 +41,10 @@ static int exit_init(struct device *dev, const struct device_args *args) {
 
 static const struct field exit_fields[] = {FIELDS_END};
 
-const struct device_class isa_debug_exit_class = {"isa-debug-exit", sizeof(struct isa_debug_exit), exit_init,
-                                                  exit_reset, NULL, exit_fields};
+const struct device_class isa_debug_exit_class = {
+    .name = "isa-debug-exit",
+    .size = sizeof(struct isa_debug_exit),
+    .init = exit_init,
+    .reset = exit_reset,
+    .fields = exit_fields,
+};

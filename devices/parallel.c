@@ -2,7 +2,8 @@
 /*
  * Standard parallel port (IEEE 1284 compatibility mode; IBM PS/2 Hardware Interface Technical Reference,
  * "Parallel Port Controller"): each rising STROBE bit hands the data byte over, and the acknowledge
- * interrupts if asked. The direction bit of the PS/2 is honoured, but nobody drives the data lines. No EPP, no ECP.
+ * interrupts if asked. The direction bit of the PS/2 is honoured, but nobody drives the data lines. No EPP,
+ * no ECP.
  */
 #include "devices/parallel.h"
 
@@ -91,13 +92,15 @@ static int parallel_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field parallel_fields[] = {
-  FIELD(U8, struct parallel, data),
-  FIELD(U8, struct parallel, control),
-  FIELD(U8, struct parallel, pending),
-  FIELD(BOOL, struct parallel, busy),
-  FIELD(TIMER, struct parallel, timer),
-  FIELDS_END,
+    FIELD(U8, struct parallel, data),     FIELD(U8, struct parallel, control),
+    FIELD(U8, struct parallel, pending),  FIELD(BOOL, struct parallel, busy),
+    FIELD(TIMER, struct parallel, timer), FIELDS_END,
 };
 
-const struct device_class parallel_class = {"parallel", sizeof(struct parallel), parallel_init, parallel_reset, NULL,
-                                            parallel_fields};
+const struct device_class parallel_class = {
+    .name = "parallel",
+    .size = sizeof(struct parallel),
+    .init = parallel_init,
+    .reset = parallel_reset,
+    .fields = parallel_fields,
+};

@@ -2,7 +2,8 @@
 /*
  * Standard parallel port (SPP). Every strobed byte goes to the character device.
  *
- * device_args: port[0] = base (378h ...), three ports; irq[0] = IRQ7; config = struct parallel_config or NULL.
+ * device_args: port[0] = base (378h ...), three ports; irq[0] = IRQ7; config = struct parallel_config or
+ * NULL.
  */
 #ifndef DEVICES_PARALLEL_H
 #define DEVICES_PARALLEL_H

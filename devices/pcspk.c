@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PC speaker: channel 2 of the timer, gated and mixed by the two low bits of port 61h. Reports what should be heard;
- * makes no sound itself. Pulse-width tricks through the one-shot modes are reported as cone positions only.
+ * PC speaker: channel 2 of the timer, gated and mixed by the two low bits of port 61h. Reports what should be
+ * heard; makes no sound itself. Pulse-width tricks through the one-shot modes are reported as cone positions
+ * only.
  */
 #include "devices/pcspk.h"
 
@@ -65,13 +66,19 @@ static int pcspk_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field pcspk_fields[] = {
-  FIELD(BOOL, struct pcspk, gate),
-  FIELD(BOOL, struct pcspk, data),
-  FIELD(U8, struct pcspk, mode),
-  FIELD(U32, struct pcspk, count),
-  FIELD(U32, struct pcspk, hz),
-  FIELD(BOOL, struct pcspk, level),
-  FIELDS_END,
+    FIELD(BOOL, struct pcspk, gate),
+    FIELD(BOOL, struct pcspk, data),
+    FIELD(U8, struct pcspk, mode),
+    FIELD(U32, struct pcspk, count),
+    FIELD(U32, struct pcspk, hz),
+    FIELD(BOOL, struct pcspk, level),
+    FIELDS_END,
 };
 
-const struct device_class pcspk_class = {"pcspk", sizeof(struct pcspk), pcspk_init, pcspk_reset, NULL, pcspk_fields};
+const struct device_class pcspk_class = {
+    .name = "pcspk",
+    .size = sizeof(struct pcspk),
+    .init = pcspk_init,
+    .reset = pcspk_reset,
+    .fields = pcspk_fields,
+};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two cascaded 8259A interrupt controllers (Intel 8259A datasheet, order number 231468) as integrated in the PIIX3,
- * with its edge/level control registers (82371SB, section 2.5).
+ * Two cascaded 8259A interrupt controllers (Intel 8259A datasheet, order number 231468) as integrated in the
+ * PIIX3, with its edge/level control registers (82371SB, section 2.5).
  *
  * Modelled: ICW1-4, OCW1-3, fully nested, special fully nested, rotation (automatic, specific), special mask,
  * polling, automatic end of interrupt, spurious IRQ7 and IRQ15. An edge request stays latched until it is
@@ -14,11 +14,11 @@
 
 struct pic_chip {
   uint8_t irr, imr, isr;
-  uint8_t line; /* levels of the inputs */
+  uint8_t line;            /* levels of the inputs */
   uint8_t elcr, elcr_mask; /* 1 = level-triggered; bits that can be set */
-  uint8_t lowest; /* input of lowest priority */
-  uint8_t base; /* ICW2 */
-  uint8_t init_state; /* ICW that the data port expects next; 0 = none */
+  uint8_t lowest;          /* input of lowest priority */
+  uint8_t base;            /* ICW2 */
+  uint8_t init_state;      /* ICW that the data port expects next; 0 = none */
   bool need_icw4, single, auto_eoi, rotate_aeoi, sfnm, special_mask;
   bool read_isr, poll;
 };
@@ -170,9 +170,7 @@ static void write_data(struct pic_chip *c, uint8_t value) {
     c->base = value & 0xf8;
     c->init_state = !c->single ? 3 : c->need_icw4 ? 4 : 0;
     break;
-  case 3: /* ICW3 states the cascade wiring, which is fixed */
-    c->init_state = c->need_icw4 ? 4 : 0;
-    break;
+  case 3: /* ICW3 states the cascade wiring, which is fixed */ c->init_state = c->need_icw4 ? 4 : 0; break;
   case 4:
     c->sfnm = value & 0x10;
     c->auto_eoi = value & 2;
@@ -256,8 +254,8 @@ void pic_info(const struct device *dev, FILE *out) {
   const struct pic *p = DEVICE(const struct pic, dev);
   for (int i = 0; i < 2; i++) {
     const struct pic_chip *c = &p->chip[i];
-    fprintf(out, "pic%d: irr=%02x imr=%02x isr=%02x hprio=%d irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n", i, c->irr,
-            c->imr, c->isr, (c->lowest + 1) & 7, c->base, c->read_isr, c->elcr, c->sfnm);
+    fprintf(out, "pic%d: irr=%02x imr=%02x isr=%02x hprio=%d irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n", i,
+            c->irr, c->imr, c->isr, (c->lowest + 1) & 7, c->base, c->read_isr, c->elcr, c->sfnm);
   }
 }
 
@@ -285,19 +283,26 @@ static int pic_init(struct device *dev, const struct device_args *args) {
   return err;
 }
 
-#define CHIP_FIELD(i, kind, member) {FIELD_##kind, "chip" #i "." #member, offsetof(struct pic, chip[i].member), 1}
-#define CHIP_FIELDS(i) \
-  CHIP_FIELD(i, U8, irr), CHIP_FIELD(i, U8, imr), CHIP_FIELD(i, U8, isr), CHIP_FIELD(i, U8, line), \
-    CHIP_FIELD(i, U8, elcr), CHIP_FIELD(i, U8, lowest), CHIP_FIELD(i, U8, base), CHIP_FIELD(i, U8, init_state), \
-    CHIP_FIELD(i, BOOL, need_icw4), CHIP_FIELD(i, BOOL, single), CHIP_FIELD(i, BOOL, auto_eoi), \
-    CHIP_FIELD(i, BOOL, rotate_aeoi), CHIP_FIELD(i, BOOL, sfnm), CHIP_FIELD(i, BOOL, special_mask), \
-    CHIP_FIELD(i, BOOL, read_isr), CHIP_FIELD(i, BOOL, poll)
+#define CHIP_FIELD(i, kind, member)                                                                          \
+  { FIELD_##kind, "chip" #i "." #member, offsetof(struct pic, chip[i].member), 1 }
+#define CHIP_FIELDS(i)                                                                                       \
+  CHIP_FIELD(i, U8, irr), CHIP_FIELD(i, U8, imr), CHIP_FIELD(i, U8, isr), CHIP_FIELD(i, U8, line),           \
+      CHIP_FIELD(i, U8, elcr), CHIP_FIELD(i, U8, lowest), CHIP_FIELD(i, U8, base),                           \
+      CHIP_FIELD(i, U8, init_state), CHIP_FIELD(i, BOOL, need_icw4), CHIP_FIELD(i, BOOL, single),            \
+      CHIP_FIELD(i, BOOL, auto_eoi), CHIP_FIELD(i, BOOL, rotate_aeoi), CHIP_FIELD(i, BOOL, sfnm),            \
+      CHIP_FIELD(i, BOOL, special_mask), CHIP_FIELD(i, BOOL, read_isr), CHIP_FIELD(i, BOOL, poll)
 
 static const struct field pic_fields[] = {
-  CHIP_FIELDS(0),
-  CHIP_FIELDS(1),
-  FIELD(BOOL, struct pic, intr),
-  FIELDS_END,
+    CHIP_FIELDS(0),
+    CHIP_FIELDS(1),
+    FIELD(BOOL, struct pic, intr),
+    FIELDS_END,
 };
 
-const struct device_class pic_class = {"pic", sizeof(struct pic), pic_init, pic_reset, NULL, pic_fields};
+const struct device_class pic_class = {
+    .name = "pic",
+    .size = sizeof(struct pic),
+    .init = pic_init,
+    .reset = pic_reset,
+    .fields = pic_fields,
+};

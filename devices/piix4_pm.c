@@ -3,9 +3,9 @@
  * Function 3 of the PIIX4 (82371AB datasheet, sections 7.1 and 7.2): places the ACPI block at PMBASE and
  * the SMBus host controller at SMBBA, and the APM ports B2h and B3h.
  *
- * There is no system management mode: values of APMC that would ask its handler to switch ACPI on or off set SCI_EN
- * directly, and APMC_EN in DEVACTB reads as one, which tells firmware that a handler is there. The SMBus
- * has no slaves: every transaction ends with a device error.
+ * There is no system management mode: values of APMC that would ask its handler to switch ACPI on or off set
+ * SCI_EN directly, and APMC_EN in DEVACTB reads as one, which tells firmware that a handler is there. The
+ * SMBus has no slaves: every transaction ends with a device error.
  */
 #include "devices/piix4_pm.h"
 
@@ -51,7 +51,7 @@ static void smb_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   struct piix4_pm *p = opaque;
   (void)size;
   if (offset == SMB_STATUS) {
-    p->smb[SMB_STATUS] &= (uint8_t)~(value & SMB_CLEARABLE);
+    p->smb[SMB_STATUS] &= (uint8_t) ~(value & SMB_CLEARABLE);
     return;
   }
   p->smb[offset % SMB_SIZE] = (uint8_t)(offset == SMB_CONTROL ? value & ~SMB_START : value);
@@ -159,12 +159,15 @@ static int pm_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field pm_fields[] = {
-  FIELD_BUFFER(struct piix4_pm, pci.config),
-  ACPI_PM_FIELDS(struct piix4_pm, pm),
-  FIELD(U8, struct piix4_pm, apmc),
-  FIELD(U8, struct piix4_pm, apms),
-  FIELD_BUFFER(struct piix4_pm, smb),
-  FIELDS_END,
+    FIELD_BUFFER(struct piix4_pm, pci.config), ACPI_PM_FIELDS(struct piix4_pm, pm),
+    FIELD(U8, struct piix4_pm, apmc),          FIELD(U8, struct piix4_pm, apms),
+    FIELD_BUFFER(struct piix4_pm, smb),        FIELDS_END,
 };
 
-const struct device_class piix4_pm_class = {"piix4-pm", sizeof(struct piix4_pm), pm_init, pm_reset, NULL, pm_fields};
+const struct device_class piix4_pm_class = {
+    .name = "piix4-pm",
+    .size = sizeof(struct piix4_pm),
+    .init = pm_init,
+    .reset = pm_reset,
+    .fields = pm_fields,
+};

@@ -12,7 +12,7 @@
 
 struct piix4_pm_config {
   struct pci_bus *bus;
-  int devfn; /* slot << 3 | function */
+  int devfn;                       /* slot << 3 | function */
   void (*power_off)(void *opaque); /* guest entered S5 (or S4) */
   void *opaque;
   uint8_t acpi_enable, acpi_disable; /* values of APMC; 0 = F1h and F0h */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 8254 programmable interval timer (Intel 82C54 datasheet, order number 231244): three counters, all six modes,
- * binary and BCD, latch and read-back commands, the gate of counter 2.
+ * 8254 programmable interval timer (Intel 82C54 datasheet, order number 231244): three counters, all six
+ * modes, binary and BCD, latch and read-back commands, the gate of counter 2.
  *
  * A counter is not stepped: its value and OUT follow from the tick (of 1.193182 MHz, counted since
- * power-on) at which it was loaded. Channel 0 is the only one whose OUT is a wire; the rising edges are scheduled
- * from the load, so the guest's clock does not drift. Edges missed because the host was late are made up for at
- * up to four times the rate, unless more than a second is owed.
+ * power-on) at which it was loaded. Channel 0 is the only one whose OUT is a wire; the rising edges are
+ * scheduled from the load, so the guest's clock does not drift. Edges missed because the host was late are
+ * made up for at up to four times the rate, unless more than a second is owed.
  */
 #include "devices/pit.h"
 
@@ -17,22 +17,22 @@
 
 struct pit_channel {
   uint8_t mode; /* 0..5 */
-  uint8_t rw; /* 1 = low byte, 2 = high byte, 3 = low then high */
+  uint8_t rw;   /* 1 = low byte, 2 = high byte, 3 = low then high */
   bool bcd, gate;
-  bool counting; /* loaded, and triggered where the mode wants that */
-  bool frozen; /* gate low in modes 0, 2, 3, 4: `elapsed` stands still */
-  bool have_count; /* a count was written since the mode */
+  bool counting;              /* loaded, and triggered where the mode wants that */
+  bool frozen;                /* gate low in modes 0, 2, 3, 4: `elapsed` stands still */
+  bool have_count;            /* a count was written since the mode */
   bool write_high, read_high; /* second byte of two is next */
   uint8_t write_low;
   uint8_t latched; /* bytes of the count latch left to read: 0, 1 or 2 */
   bool status_latched;
   uint8_t status;
   uint16_t latch;
-  uint32_t count; /* 1..65536 (BCD: up to 10000), in effect */
-  uint32_t reload; /* written last */
-  int64_t start; /* tick of the load */
+  uint32_t count;    /* 1..65536 (BCD: up to 10000), in effect */
+  uint32_t reload;   /* written last */
+  int64_t start;     /* tick of the load */
   int64_t reload_at; /* modes 2, 3: tick at which `reload` takes effect; 0 = nothing pending */
-  int64_t elapsed; /* while frozen */
+  int64_t elapsed;   /* while frozen */
 };
 
 struct pit {
@@ -44,7 +44,9 @@ struct pit {
   void *tone_opaque;
 };
 
-static int64_t pit_ticks(const struct pit *p) { return muldiv64(clock_now(p->dev.clock), PIT_HZ, NS_PER_SEC); }
+static int64_t pit_ticks(const struct pit *p) {
+  return muldiv64(clock_now(p->dev.clock), PIT_HZ, NS_PER_SEC);
+}
 
 /* The first nanosecond at which pit_ticks is `tick`. */
 static int64_t tick_to_ns(int64_t tick) { return muldiv64(tick, NS_PER_SEC, PIT_HZ) + 1; }
@@ -338,22 +340,29 @@ static int pit_init(struct device *dev, const struct device_args *args) {
   return io_map(dev->io, args->port[0], 4, &pit_ops, dev, "pit");
 }
 
-#define CH_FIELD(i, kind, member) {FIELD_##kind, "ch" #i "." #member, offsetof(struct pit, ch[i].member), 1}
-#define CH_FIELDS(i) \
-  CH_FIELD(i, U8, mode), CH_FIELD(i, U8, rw), CH_FIELD(i, BOOL, bcd), CH_FIELD(i, BOOL, gate), \
-    CH_FIELD(i, BOOL, counting), CH_FIELD(i, BOOL, frozen), CH_FIELD(i, BOOL, have_count), \
-    CH_FIELD(i, BOOL, write_high), CH_FIELD(i, BOOL, read_high), CH_FIELD(i, U8, write_low), \
-    CH_FIELD(i, U8, latched), CH_FIELD(i, BOOL, status_latched), CH_FIELD(i, U8, status), CH_FIELD(i, U16, latch), \
-    CH_FIELD(i, U32, count), CH_FIELD(i, U32, reload), CH_FIELD(i, I64, start), CH_FIELD(i, I64, reload_at), \
-    CH_FIELD(i, I64, elapsed)
+#define CH_FIELD(i, kind, member)                                                                            \
+  { FIELD_##kind, "ch" #i "." #member, offsetof(struct pit, ch[i].member), 1 }
+#define CH_FIELDS(i)                                                                                         \
+  CH_FIELD(i, U8, mode), CH_FIELD(i, U8, rw), CH_FIELD(i, BOOL, bcd), CH_FIELD(i, BOOL, gate),               \
+      CH_FIELD(i, BOOL, counting), CH_FIELD(i, BOOL, frozen), CH_FIELD(i, BOOL, have_count),                 \
+      CH_FIELD(i, BOOL, write_high), CH_FIELD(i, BOOL, read_high), CH_FIELD(i, U8, write_low),               \
+      CH_FIELD(i, U8, latched), CH_FIELD(i, BOOL, status_latched), CH_FIELD(i, U8, status),                  \
+      CH_FIELD(i, U16, latch), CH_FIELD(i, U32, count), CH_FIELD(i, U32, reload), CH_FIELD(i, I64, start),   \
+      CH_FIELD(i, I64, reload_at), CH_FIELD(i, I64, elapsed)
 
 static const struct field pit_fields[] = {
-  CH_FIELDS(0),
-  CH_FIELDS(1),
-  CH_FIELDS(2),
-  FIELD(I64, struct pit, next_edge),
-  FIELD(TIMER, struct pit, timer),
-  FIELDS_END,
+    CH_FIELDS(0),
+    CH_FIELDS(1),
+    CH_FIELDS(2),
+    FIELD(I64, struct pit, next_edge),
+    FIELD(TIMER, struct pit, timer),
+    FIELDS_END,
 };
 
-const struct device_class pit_class = {"pit", sizeof(struct pit), pit_init, pit_reset, NULL, pit_fields};
+const struct device_class pit_class = {
+    .name = "pit",
+    .size = sizeof(struct pit),
+    .init = pit_init,
+    .reset = pit_reset,
+    .fields = pit_fields,
+};

@@ -19,7 +19,8 @@ struct pit_config {
 
 extern const struct device_class pit_class;
 
-/* GATE of channel 2 (the others are tied high) and its OUT, as port 61h sees them. `pit` is the struct device. */
+/* GATE of channel 2 (the others are tied high) and its OUT, as port 61h sees them. `pit` is the struct
+ * device. */
 void pit_set_gate2(void *pit, bool level);
 bool pit_get_out2(void *pit);
 

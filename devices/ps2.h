@@ -20,17 +20,18 @@ struct ps2_port { /* first member of a PS/2 device's structure */
   uint8_t last; /* byte sent last, for Resend */
   void (*command)(struct ps2_port *p, uint8_t byte);
   void (*drained)(struct ps2_port *p); /* the last byte was taken; NULL allowed */
-  void (*notify)(void *opaque); /* set by the controller: bytes were queued */
+  void (*notify)(void *opaque);        /* set by the controller: bytes were queued */
   void *notify_opaque;
 };
 
 /* For the field table of `type`, whose member `port` is the struct ps2_port. */
-#define PS2_FIELD(kind, type, port, member, n) {FIELD_##kind, #member, offsetof(type, port.member), n}
-#define PS2_FIELDS(type, port) \
-  PS2_FIELD(BYTES, type, port, queue, PS2_QUEUE), PS2_FIELD(BYTES, type, port, reply, PS2_REPLIES), \
-    PS2_FIELD(U8, type, port, head, 1), PS2_FIELD(U8, type, port, count, 1), \
-    PS2_FIELD(U8, type, port, reply_head, 1), PS2_FIELD(U8, type, port, reply_count, 1), \
-    PS2_FIELD(U8, type, port, last, 1)
+#define PS2_FIELD(kind, type, port, member, n)                                                               \
+  { FIELD_##kind, #member, offsetof(type, port.member), n }
+#define PS2_FIELDS(type, port)                                                                               \
+  PS2_FIELD(BYTES, type, port, queue, PS2_QUEUE), PS2_FIELD(BYTES, type, port, reply, PS2_REPLIES),          \
+      PS2_FIELD(U8, type, port, head, 1), PS2_FIELD(U8, type, port, count, 1),                               \
+      PS2_FIELD(U8, type, port, reply_head, 1), PS2_FIELD(U8, type, port, reply_count, 1),                   \
+      PS2_FIELD(U8, type, port, last, 1)
 
 static inline unsigned ps2_room(const struct ps2_port *p) {
   return p->count < PS2_QUEUE ? PS2_QUEUE - p->count : 0;
@@ -40,7 +41,8 @@ static inline bool ps2_has_data(const struct ps2_port *p) { return p->count || p
 
 static inline void ps2_clear(struct ps2_port *p) { p->head = p->count = p->reply_head = p->reply_count = 0; }
 
-/* These do not notify: a caller that queues several bytes calls ps2_notify once. Full queues drop the byte. */
+/* These do not notify: a caller that queues several bytes calls ps2_notify once. Full queues drop the byte.
+ */
 static inline void ps2_put(struct ps2_port *p, uint8_t byte) {
   if (p->count < PS2_QUEUE)
     p->queue[(p->head + p->count++) % PS2_QUEUE] = byte;

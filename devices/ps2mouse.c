@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PS/2 mouse (IBM PS/2 Hardware Interface Technical Reference, "Auxiliary Device") with the Microsoft extensions:
- * the sample rates 200, 100, 80 turn on the wheel (ID 3), then 200, 200, 80 two more buttons (ID 4).
+ * PS/2 mouse (IBM PS/2 Hardware Interface Technical Reference, "Auxiliary Device") with the Microsoft
+ * extensions: the sample rates 200, 100, 80 turn on the wheel (ID 3), then 200, 200, 80 two more buttons (ID
+ * 4).
  *
  * Movement that the host does not fetch in time is added up; each change of the buttons gets a packet of
  * its own. The sample rate does not limit the packets: the controller's pace does.
@@ -18,7 +19,7 @@ struct ps2mouse {
   uint8_t id; /* 0, 3, 4 */
   uint8_t rate, resolution;
   uint8_t magic[3]; /* the last sample rates */
-  uint8_t expect; /* command whose parameter comes next; 0 = none */
+  uint8_t expect;   /* command whose parameter comes next; 0 = none */
   bool reporting, remote, wrap, scale21;
   uint8_t buttons, sent_buttons;
   int64_t dx, dy, dz; /* not reported yet; dy positive = down */
@@ -118,8 +119,9 @@ static void set_rate(struct ps2mouse *m, uint8_t rate) {
 
 static void send_status(struct ps2mouse *m) {
   uint8_t b = m->buttons;
-  ps2_reply(&m->port, (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scale21 << 4 | (b & MOUSE_LEFT ? 4 : 0) |
-                                (b & MOUSE_MIDDLE ? 2 : 0) | (b & MOUSE_RIGHT ? 1 : 0)));
+  ps2_reply(&m->port,
+            (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scale21 << 4 | (b & MOUSE_LEFT ? 4 : 0) |
+                      (b & MOUSE_MIDDLE ? 2 : 0) | (b & MOUSE_RIGHT ? 1 : 0)));
   ps2_reply(&m->port, m->resolution);
   ps2_reply(&m->port, m->rate);
 }
@@ -213,23 +215,20 @@ static int mouse_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field mouse_fields[] = {
-  PS2_FIELDS(struct ps2mouse, port),
-  FIELD(U8, struct ps2mouse, id),
-  FIELD(U8, struct ps2mouse, rate),
-  FIELD(U8, struct ps2mouse, resolution),
-  FIELD_BUFFER(struct ps2mouse, magic),
-  FIELD(U8, struct ps2mouse, expect),
-  FIELD(BOOL, struct ps2mouse, reporting),
-  FIELD(BOOL, struct ps2mouse, remote),
-  FIELD(BOOL, struct ps2mouse, wrap),
-  FIELD(BOOL, struct ps2mouse, scale21),
-  FIELD(U8, struct ps2mouse, buttons),
-  FIELD(U8, struct ps2mouse, sent_buttons),
-  FIELD(I64, struct ps2mouse, dx),
-  FIELD(I64, struct ps2mouse, dy),
-  FIELD(I64, struct ps2mouse, dz),
-  FIELDS_END,
+    PS2_FIELDS(struct ps2mouse, port),       FIELD(U8, struct ps2mouse, id),
+    FIELD(U8, struct ps2mouse, rate),        FIELD(U8, struct ps2mouse, resolution),
+    FIELD_BUFFER(struct ps2mouse, magic),    FIELD(U8, struct ps2mouse, expect),
+    FIELD(BOOL, struct ps2mouse, reporting), FIELD(BOOL, struct ps2mouse, remote),
+    FIELD(BOOL, struct ps2mouse, wrap),      FIELD(BOOL, struct ps2mouse, scale21),
+    FIELD(U8, struct ps2mouse, buttons),     FIELD(U8, struct ps2mouse, sent_buttons),
+    FIELD(I64, struct ps2mouse, dx),         FIELD(I64, struct ps2mouse, dy),
+    FIELD(I64, struct ps2mouse, dz),         FIELDS_END,
 };
 
-const struct device_class ps2mouse_class = {"ps2mouse", sizeof(struct ps2mouse), mouse_init, mouse_reset, NULL,
-                                            mouse_fields};
+const struct device_class ps2mouse_class = {
+    .name = "ps2mouse",
+    .size = sizeof(struct ps2mouse),
+    .init = mouse_init,
+    .reset = mouse_reset,
+    .fields = mouse_fields,
+};

@@ -2,8 +2,8 @@
 /*
  * PS/2 mouse with wheel (IntelliMouse, ID 3) and five buttons (IntelliMouse Explorer, ID 4).
  *
- * device_args: no ports, no lines; config = struct ps2mouse_config or NULL. Connect it by handing the device to
- * i8042_config.mouse.
+ * device_args: no ports, no lines; config = struct ps2mouse_config or NULL. Connect it by handing the device
+ * to i8042_config.mouse.
  */
 #ifndef DEVICES_PS2MOUSE_H
 #define DEVICES_PS2MOUSE_H

@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * MC146818A real-time clock (Motorola datasheet) with 128 bytes of CMOS RAM, as on the AT: time of day
- * in BCD or binary, 12 or 24 hours, a century byte at 32h, update-in-progress, alarm, periodic and update-ended
- * interrupts, divider reset, NMI mask in the index port.
+ * in BCD or binary, 12 or 24 hours, a century byte at 32h, update-in-progress, alarm, periodic and
+ * update-ended interrupts, divider reset, NMI mask in the index port.
  *
- * Nothing ticks: registers and flags follow from the clock when they are read, and timers run only for interrupts
- * that are enabled. Not modelled: daylight saving switch-over (DSE), the square-wave pin.
+ * Nothing ticks: registers and flags follow from the clock when they are read, and timers run only for
+ * interrupts that are enabled. Not modelled: daylight saving switch-over (DSE), the square-wave pin.
  */
 #include "devices/rtc.h"
 
 #include <string.h>
 #include <time.h>
 
-enum { REG_SECONDS = 0, REG_SECONDS_ALARM, REG_MINUTES, REG_MINUTES_ALARM, REG_HOURS, REG_HOURS_ALARM, REG_WEEKDAY,
-       REG_DAY, REG_MONTH, REG_YEAR, REG_A, REG_B, REG_C, REG_D };
+enum {
+  REG_SECONDS = 0,
+  REG_SECONDS_ALARM,
+  REG_MINUTES,
+  REG_MINUTES_ALARM,
+  REG_HOURS,
+  REG_HOURS_ALARM,
+  REG_WEEKDAY,
+  REG_DAY,
+  REG_MONTH,
+  REG_YEAR,
+  REG_A,
+  REG_B,
+  REG_C,
+  REG_D
+};
 
 #define A_UIP 0x80
 #define B_SET 0x80
@@ -30,7 +44,7 @@ enum { REG_SECONDS = 0, REG_SECONDS_ALARM, REG_MINUTES, REG_MINUTES_ALARM, REG_H
 
 #define XTAL_HZ 32768
 #define UIP_NS (244000 + 1984000) /* UIP rises 244 us before an update, which lasts 1984 us */
-#define OWED_MAX XTAL_HZ /* periodic interrupts are made up for within a second */
+#define OWED_MAX XTAL_HZ          /* periodic interrupts are made up for within a second */
 #define MIN_GAP_NS 50000
 #define COUNTED_BASE 978307200 /* 2001-01-01: a counted clock must not depend on the day of the run */
 #define NEVER INT64_MAX
@@ -41,11 +55,11 @@ struct rtc {
   uint8_t index;
   bool nmi_masked;
   bool clock_vm;
-  int64_t host_start; /* host time at power-on, ns */
-  int64_t base_sec; /* seconds since 1970 (in the CMOS's own time zone) ... */
-  int64_t base_ns; /* ... at this time of rtc_ns */
-  int64_t seen_sec; /* second up to which UF and AF are accounted for */
-  int64_t alarm_sec; /* the next alarm after seen_sec */
+  int64_t host_start;  /* host time at power-on, ns */
+  int64_t base_sec;    /* seconds since 1970 (in the CMOS's own time zone) ... */
+  int64_t base_ns;     /* ... at this time of rtc_ns */
+  int64_t seen_sec;    /* second up to which UF and AF are accounted for */
+  int64_t alarm_sec;   /* the next alarm after seen_sec */
   int64_t next_period; /* tick of the next periodic flag */
   struct timer second, periodic;
 };
@@ -85,7 +99,9 @@ static uint8_t encode(const struct rtc *r, int v) {
   return (uint8_t)(r->cmos[REG_B] & B_DM ? v : v / 10 << 4 | v % 10);
 }
 
-static int decode(const struct rtc *r, uint8_t v) { return r->cmos[REG_B] & B_DM ? v : (v >> 4) * 10 + (v & 15); }
+static int decode(const struct rtc *r, uint8_t v) {
+  return r->cmos[REG_B] & B_DM ? v : (v >> 4) * 10 + (v & 15);
+}
 
 static int decode_hour(const struct rtc *r, uint8_t v) {
   if (r->cmos[REG_B] & B_24H)
@@ -164,7 +180,9 @@ static int64_t period_ticks(const struct rtc *r) {
   return 1 << ((rs <= 2 ? rs + 7 : rs) - 1);
 }
 
-static int64_t xtal_now(const struct rtc *r) { return muldiv64(clock_now(r->dev.clock), XTAL_HZ, NS_PER_SEC); }
+static int64_t xtal_now(const struct rtc *r) {
+  return muldiv64(clock_now(r->dev.clock), XTAL_HZ, NS_PER_SEC);
+}
 
 static void restart_period(struct rtc *r) {
   int64_t period = period_ticks(r);
@@ -430,17 +448,23 @@ static int rtc_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field rtc_fields[] = {
-  FIELD_BUFFER(struct rtc, cmos),
-  FIELD(U8, struct rtc, index),
-  FIELD(BOOL, struct rtc, nmi_masked),
-  FIELD(I64, struct rtc, base_sec),
-  FIELD(I64, struct rtc, base_ns),
-  FIELD(I64, struct rtc, seen_sec),
-  FIELD(I64, struct rtc, alarm_sec),
-  FIELD(I64, struct rtc, next_period),
-  FIELD(TIMER, struct rtc, second),
-  FIELD(TIMER, struct rtc, periodic),
-  FIELDS_END,
+    FIELD_BUFFER(struct rtc, cmos),
+    FIELD(U8, struct rtc, index),
+    FIELD(BOOL, struct rtc, nmi_masked),
+    FIELD(I64, struct rtc, base_sec),
+    FIELD(I64, struct rtc, base_ns),
+    FIELD(I64, struct rtc, seen_sec),
+    FIELD(I64, struct rtc, alarm_sec),
+    FIELD(I64, struct rtc, next_period),
+    FIELD(TIMER, struct rtc, second),
+    FIELD(TIMER, struct rtc, periodic),
+    FIELDS_END,
 };
 
-const struct device_class rtc_class = {"rtc", sizeof(struct rtc), rtc_init, rtc_reset, NULL, rtc_fields};
+const struct device_class rtc_class = {
+    .name = "rtc",
+    .size = sizeof(struct rtc),
+    .init = rtc_init,
+    .reset = rtc_reset,
+    .fields = rtc_fields,
+};

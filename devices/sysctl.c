@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * System control ports of the AT and PS/2 (82371SB, sections 2.5.4 and 2.5.5): port B at 61h with the
- * speaker, the gate and output of timer channel 2 and the refresh toggle; port A at 92h with A20 and fast reset.
- * No parity or channel check errors occur.
+ * speaker, the gate and output of timer channel 2 and the refresh toggle; port A at 92h with A20 and fast
+ * reset. No parity or channel check errors occur.
  */
 #include "devices/sysctl.h"
 
@@ -86,10 +86,15 @@ static int sysctl_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field sysctl_fields[] = {
-  FIELD(U8, struct sysctl, port_b),
-  FIELD(U8, struct sysctl, port_a),
-  FIELDS_END,
+    FIELD(U8, struct sysctl, port_b),
+    FIELD(U8, struct sysctl, port_a),
+    FIELDS_END,
 };
 
-const struct device_class sysctl_class = {"sysctl", sizeof(struct sysctl), sysctl_init, sysctl_reset, NULL,
-                                          sysctl_fields};
+const struct device_class sysctl_class = {
+    .name = "sysctl",
+    .size = sizeof(struct sysctl),
+    .init = sysctl_init,
+    .reset = sysctl_reset,
+    .fields = sysctl_fields,
+};

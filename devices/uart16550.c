@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PC16550D UART (National Semiconductor datasheet, TL/C/8652): FIFOs, prioritised interrupts with receive time-out,
- * modem control, loopback. OUT2 gates the interrupt line, as on the PC.
+ * PC16550D UART (National Semiconductor datasheet, TL/C/8652): FIFOs, prioritised interrupts with receive
+ * time-out, modem control, loopback. OUT2 gates the interrupt line, as on the PC.
  *
  * Characters leave at once, whatever the baud rate, unless `paced` is set; a back end that takes no more
- * keeps the transmitter full. The modem inputs are CTS, DSR and DCD, always on. Parity, stop bits and word length are only
- * remembered.
+ * keeps the transmitter full. The modem inputs are CTS, DSR and DCD, always on. Parity, stop bits and word
+ * length are only remembered.
  */
 #include "devices/uart16550.h"
 
@@ -21,7 +21,15 @@ enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_TX = 2, IIR_RX = 4, IIR_LINE = 6, IIR_TI
 enum { FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, FCR_DMA = 8 };
 enum { LCR_BREAK = 0x40, LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16 };
-enum { LSR_DR = 1, LSR_OE = 2, LSR_BI = 16, LSR_ERRORS = 0x1e, LSR_THRE = 32, LSR_TEMT = 64, LSR_FIFO_ERROR = 128 };
+enum {
+  LSR_DR = 1,
+  LSR_OE = 2,
+  LSR_BI = 16,
+  LSR_ERRORS = 0x1e,
+  LSR_THRE = 32,
+  LSR_TEMT = 64,
+  LSR_FIFO_ERROR = 128
+};
 enum { MSR_DELTA = 0x0f, MSR_TERI = 4, MSR_CTS = 16, MSR_DSR = 32, MSR_RI = 64, MSR_DCD = 128 };
 
 struct uart {
@@ -354,26 +362,31 @@ static int uart_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field uart_fields[] = {
-  FIELD(U8, struct uart, ier),
-  FIELD(U8, struct uart, fcr),
-  FIELD(U8, struct uart, lcr),
-  FIELD(U8, struct uart, mcr),
-  FIELD(U8, struct uart, lsr),
-  FIELD(U8, struct uart, msr),
-  FIELD(U8, struct uart, scratch),
-  FIELD(U16, struct uart, divisor),
-  FIELD(BOOL, struct uart, tx_pending),
-  FIELD(BOOL, struct uart, timeout_pending),
-  FIELD_BUFFER(struct uart, rx),
-  FIELD_BUFFER(struct uart, tx),
-  FIELD(U8, struct uart, rx_head),
-  FIELD(U8, struct uart, rx_count),
-  FIELD(U8, struct uart, tx_head),
-  FIELD(U8, struct uart, tx_count),
-  FIELD(TIMER, struct uart, tx_timer),
-  FIELD(TIMER, struct uart, rx_timer),
-  FIELDS_END,
+    FIELD(U8, struct uart, ier),
+    FIELD(U8, struct uart, fcr),
+    FIELD(U8, struct uart, lcr),
+    FIELD(U8, struct uart, mcr),
+    FIELD(U8, struct uart, lsr),
+    FIELD(U8, struct uart, msr),
+    FIELD(U8, struct uart, scratch),
+    FIELD(U16, struct uart, divisor),
+    FIELD(BOOL, struct uart, tx_pending),
+    FIELD(BOOL, struct uart, timeout_pending),
+    FIELD_BUFFER(struct uart, rx),
+    FIELD_BUFFER(struct uart, tx),
+    FIELD(U8, struct uart, rx_head),
+    FIELD(U8, struct uart, rx_count),
+    FIELD(U8, struct uart, tx_head),
+    FIELD(U8, struct uart, tx_count),
+    FIELD(TIMER, struct uart, tx_timer),
+    FIELD(TIMER, struct uart, rx_timer),
+    FIELDS_END,
 };
 
-const struct device_class uart16550_class = {"uart16550", sizeof(struct uart), uart_init, uart_reset, NULL,
-                                             uart_fields};
+const struct device_class uart16550_class = {
+    .name = "uart16550",
+    .size = sizeof(struct uart),
+    .init = uart_init,
+    .reset = uart_reset,
+    .fields = uart_fields,
+};

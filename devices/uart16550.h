@@ -12,7 +12,7 @@
 
 struct uart_config {
   struct chardev *chardev; /* NULL: nothing connected */
-  bool paced; /* send no faster than the programmed baud rate */
+  bool paced;              /* send no faster than the programmed baud rate */
 };
 
 extern const struct device_class uart16550_class;

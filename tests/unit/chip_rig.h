@@ -49,7 +49,8 @@ static inline void rig_line_set(void *opaque, int n, int level) {
 }
 
 /* Connect all output lines and create the device. */
-static inline struct device *rig_add(struct rig *r, const struct device_class *cls, struct device_args *args) {
+static inline struct device *rig_add(struct rig *r, const struct device_class *cls,
+                                     struct device_args *args) {
   for (int i = 0; i < DEVICE_LINES; i++)
     args->irq[i] = (struct irq){rig_line_set, r, i};
   struct device *dev = device_new(&r->set, cls, args);
@@ -72,7 +73,9 @@ static inline void rig_advance(struct rig *r, int64_t ns) {
 }
 
 static inline uint8_t rig_in(struct rig *r, uint16_t port) { return (uint8_t)io_read(r->set.io, port, 1); }
-static inline void rig_out(struct rig *r, uint16_t port, uint8_t value) { io_write(r->set.io, port, 1, value); }
+static inline void rig_out(struct rig *r, uint16_t port, uint8_t value) {
+  io_write(r->set.io, port, 1, value);
+}
 static inline uint32_t rig_mmio(struct rig *r, uint32_t pa) { return (uint32_t)mem_read(r->set.mem, pa, 4); }
 static inline void rig_mmio_out(struct rig *r, uint32_t pa, uint32_t v) { mem_write(r->set.mem, pa, 4, v); }
 
@@ -85,7 +88,8 @@ static inline uint64_t rig_random(struct rig *r) {
 
 #define RIG_FUZZ_OPS 100000
 
-/* Random reads, writes and steps of time over `count` ports. `other` (may be NULL) does something else now and then. */
+/* Random reads, writes and steps of time over `count` ports. `other` (may be NULL) does something else now
+ * and then. */
 static inline void rig_fuzz_ports(struct rig *r, const uint16_t *ports, unsigned count,
                                   void (*other)(struct rig *r, struct device *dev), struct device *dev) {
   for (int i = 0; i < RIG_FUZZ_OPS; i++) {
@@ -153,10 +157,10 @@ static inline Suite *rig_suite(const char *name, const TTest *const *tests, size
   return suite;
 }
 
-#define RIG_SUITE(name, ...) \
-  Suite *suite_##name(void) { \
-    const TTest *const tests[] = {__VA_ARGS__}; \
-    return rig_suite(#name, tests, sizeof(tests) / sizeof(tests[0])); \
+#define RIG_SUITE(name, ...)                                                                                 \
+  Suite *suite_##name(void) {                                                                                \
+    const TTest *const tests[] = {__VA_ARGS__};                                                              \
+    return rig_suite(#name, tests, sizeof(tests) / sizeof(tests[0]));                                        \
   }
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* PIIX4 power management: placement by configuration space, PM timer, SCI, power button, soft off, SMBus without slaves. */
+/* PIIX4 power management: placement by configuration space, PM timer, SCI, power button, soft off, SMBus
+ * without slaves. */
 #include "devices/piix4_pm.h"
 #include "tests/unit/chip_rig.h"
 

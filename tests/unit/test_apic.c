@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Local APIC and I/O APIC: virtual wire, priorities, timer, interprocessor interrupts, level-triggered pins. */
+/* Local APIC and I/O APIC: virtual wire, priorities, timer, interprocessor interrupts, level-triggered pins.
+ */
 #include "devices/apic.h"
 #include "devices/ioapic.h"
 #include "tests/unit/chip_rig.h"
@@ -18,12 +19,14 @@ static int extint_ack(void *opaque) {
 
 static struct rig *setup(void) {
   struct rig *r = rig_new();
-  apic = rig_add(r, &apic_class,
-                 &(struct device_args){
-                     .id = "apic", .addr = {APIC}, .config = &(struct apic_config){.extint_ack = extint_ack}});
-  ioapic = rig_add(r, &ioapic_class,
-                   &(struct device_args){
-                       .id = "ioapic", .addr = {IOAPIC}, .config = &(struct ioapic_config){apic_deliver, apic}});
+  apic =
+      rig_add(r, &apic_class,
+              &(struct device_args){
+                  .id = "apic", .addr = {APIC}, .config = &(struct apic_config){.extint_ack = extint_ack}});
+  ioapic =
+      rig_add(r, &ioapic_class,
+              &(struct device_args){
+                  .id = "ioapic", .addr = {IOAPIC}, .config = &(struct ioapic_config){apic_deliver, apic}});
   apic_set_eoi_handler(apic, ioapic_eoi, ioapic);
   extint_vector = 0x33;
   return r;

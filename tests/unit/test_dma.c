@@ -139,7 +139,8 @@ static void fuzz_transfer(struct rig *r, struct device *dev) {
   size_t len = (x >> 16) % sizeof(buf);
   bool tc;
   dma_request(dev, channel, x & 1);
-  size_t done = x & 2 ? dma_write_memory(dev, channel, buf, len, &tc) : dma_read_memory(dev, channel, buf, len, &tc);
+  size_t done =
+      x & 2 ? dma_write_memory(dev, channel, buf, len, &tc) : dma_read_memory(dev, channel, buf, len, &tc);
   ck_assert_uint_le(done, len);
 }
 

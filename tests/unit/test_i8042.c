@@ -12,8 +12,8 @@ static struct input_sink input;
 static struct rig *setup(void) {
   struct rig *r = rig_new();
   memset(&input, 0, sizeof(input));
-  struct device *kbd = rig_add(
-      r, &ps2kbd_class, &(struct device_args){.id = "kbd", .config = &(struct ps2kbd_config){&input}});
+  struct device *kbd = rig_add(r, &ps2kbd_class,
+                               &(struct device_args){.id = "kbd", .config = &(struct ps2kbd_config){&input}});
   struct device *mouse = rig_add(
       r, &ps2mouse_class, &(struct device_args){.id = "mouse", .config = &(struct ps2mouse_config){&input}});
   ctl = rig_add(r, &i8042_class,
@@ -338,5 +338,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(i8042, controller, a20_and_reset, scan_codes, every_key_translates_to_itself, keyboard_commands, interrupts,
-          no_key_sticks, mouse_protocol, mouse_adds_up, fuzz)
+RIG_SUITE(i8042, controller, a20_and_reset, scan_codes, every_key_translates_to_itself, keyboard_commands,
+          interrupts, no_key_sticks, mouse_protocol, mouse_adds_up, fuzz)

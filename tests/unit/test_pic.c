@@ -189,5 +189,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(pic, priorities, cascade, masks_and_spurious, level_triggered, rotation, automatic_eoi, special_mask_and_poll,
-          special_fully_nested, fuzz)
+RIG_SUITE(pic, priorities, cascade, masks_and_spurious, level_triggered, rotation, automatic_eoi,
+          special_mask_and_poll, special_fully_nested, fuzz)

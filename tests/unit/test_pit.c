@@ -15,8 +15,9 @@ static void tone(void *opaque, int mode, uint32_t count) {
 
 static struct rig *setup(void) {
   struct rig *r = rig_new();
-  pit = rig_add(r, &pit_class,
-                &(struct device_args){.id = "pit", .port = {0x40}, .config = &(struct pit_config){tone, NULL}});
+  pit =
+      rig_add(r, &pit_class,
+              &(struct device_args){.id = "pit", .port = {0x40}, .config = &(struct pit_config){tone, NULL}});
   r->edges[0] = 0;
   return r;
 }
@@ -132,7 +133,7 @@ START_TEST(read_back) {
   rig_out(r, 0x43, 0x34);
   rig_out(r, 0x43, 0xe2);
   ck_assert_uint_eq(rig_in(r, 0x40) & 0x40, 0x40); /* null count */
-  rig_out(r, 0x43, 0x14); /* low byte only */
+  rig_out(r, 0x43, 0x14);                          /* low byte only */
   rig_out(r, 0x40, 100);
   rig_advance(r, ticks(10));
   ck_assert_uint_le(rig_in(r, 0x40), 91);
@@ -202,5 +203,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(pit, rate_does_not_drift, late_ticks_are_made_up, one_shot, counts, read_back, reload_waits_for_the_period,
-          channel2, fuzz)
+RIG_SUITE(pit, rate_does_not_drift, late_ticks_are_made_up, one_shot, counts, read_back,
+          reload_waits_for_the_period, channel2, fuzz)

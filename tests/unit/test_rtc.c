@@ -8,8 +8,9 @@ static struct device *rtc;
 static struct rig *setup(int64_t base) {
   struct rig *r = rig_new();
   rtc = rig_add(r, &rtc_class,
-                &(struct device_args){
-                    .id = "rtc", .port = {0x70}, .config = &(struct rtc_config){.base = base, .clock_vm = true}});
+                &(struct device_args){.id = "rtc",
+                                      .port = {0x70},
+                                      .config = &(struct rtc_config){.base = base, .clock_vm = true}});
   return r;
 }
 
@@ -58,7 +59,7 @@ START_TEST(set_and_formats) {
   ck_assert_uint_eq(get(r, 2), 0);
   ck_assert_uint_eq(get(r, 4), 13);
   ck_assert_uint_eq(get(r, 6), 5); /* Thursday */
-  put(r, 0x0b, 0x00); /* BCD, 12 hours */
+  put(r, 0x0b, 0x00);              /* BCD, 12 hours */
   ck_assert_uint_eq(get(r, 4), 0x81);
   ck_assert_uint_eq(get(r, 7), 0x29);
   rig_advance(r, 11 * 3600 * NS_PER_SEC);
@@ -180,5 +181,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(rtc, rollover, set_and_formats, update_in_progress, update_ended, alarm_clock, periodic, divider_reset, cmos,
-          fuzz)
+RIG_SUITE(rtc, rollover, set_and_formats, update_in_progress, update_ended, alarm_clock, periodic,
+          divider_reset, cmos, fuzz)

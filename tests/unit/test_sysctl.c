@@ -31,11 +31,12 @@ static struct rig *setup(void) {
   struct rig *r = rig_new();
   sent_count = 0;
   accept_max = SIZE_MAX;
-  speaker =
-      rig_add(r, &pcspk_class, &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){heard, NULL}});
-  struct device *pit = rig_add(
-      r, &pit_class,
-      &(struct device_args){.id = "pit", .port = {0x40}, .config = &(struct pit_config){pcspk_tone, speaker}});
+  speaker = rig_add(r, &pcspk_class,
+                    &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){heard, NULL}});
+  struct device *pit =
+      rig_add(r, &pit_class,
+              &(struct device_args){
+                  .id = "pit", .port = {0x40}, .config = &(struct pit_config){pcspk_tone, speaker}});
   ctl = rig_add(r, &sysctl_class,
                 &(struct device_args){.id = "sysctl",
                                       .port = {0x61, 0x92},
@@ -139,11 +140,13 @@ static void on_exit_port(void *opaque, int status) {
 START_TEST(debug_ports) {
   struct rig *r = setup();
   struct chardev back = {.write = back_write};
-  rig_add(r, &debugcon_class,
-          &(struct device_args){.id = "debugcon", .port = {0x402}, .config = &(struct debugcon_config){&back}});
+  rig_add(
+      r, &debugcon_class,
+      &(struct device_args){.id = "debugcon", .port = {0x402}, .config = &(struct debugcon_config){&back}});
   rig_add(r, &isa_debug_exit_class,
-          &(struct device_args){
-              .id = "exit", .port = {0xf4}, .config = &(struct isa_debug_exit_config){1, on_exit_port, NULL}});
+          &(struct device_args){.id = "exit",
+                                .port = {0xf4},
+                                .config = &(struct isa_debug_exit_config){1, on_exit_port, NULL}});
   ck_assert_uint_eq(rig_in(r, 0x402), 0xe9);
   rig_out(r, 0x402, '!');
   ck_assert_uint_eq(sent[0], '!');

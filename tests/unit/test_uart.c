@@ -21,9 +21,9 @@ static struct rig *setup(bool paced) {
   sent_count = 0;
   accept_max = SIZE_MAX;
   back = (struct chardev){.write = back_write};
-  uart = rig_add(r, &uart16550_class,
-                 &(struct device_args){
-                     .id = "serial0", .port = {0x3f8}, .config = &(struct uart_config){&back, paced}});
+  uart = rig_add(
+      r, &uart16550_class,
+      &(struct device_args){.id = "serial0", .port = {0x3f8}, .config = &(struct uart_config){&back, paced}});
   rig_out(r, 0x3fb, 0x80);
   rig_out(r, 0x3f8, 1); /* 115200 baud */
   rig_out(r, 0x3f9, 0);
@@ -32,7 +32,9 @@ static struct rig *setup(bool paced) {
   return r;
 }
 
-static void receive(const char *text) { back.receive(back.receive_opaque, (const uint8_t *)text, strlen(text)); }
+static void receive(const char *text) {
+  back.receive(back.receive_opaque, (const uint8_t *)text, strlen(text));
+}
 
 START_TEST(polled) {
   struct rig *r = setup(false);
@@ -87,7 +89,7 @@ START_TEST(interrupt_priority) {
   struct rig *r = setup(false);
   rig_out(r, 0x3f9, 0x0f);
   ck_assert_int_eq(r->level[0], 1);
-  receive("ab"); /* data and overrun */
+  receive("ab");           /* data and overrun */
   rig_out(r, 0x3fc, 0x1b); /* loopback: all modem inputs change */
   ck_assert_uint_eq(rig_in(r, 0x3fa), 0x06);
   rig_in(r, 0x3fd);

@@ -28,6 +28,7 @@ struct board_config {
   struct chardev *parallel; /* NULL: port present, nothing attached */
   struct chardev *debugcon; /* port 402h; NULL = absent sink */
   const char *boot_order; /* "a", "c", "d", "n" letters as in -boot; NULL: default "cad" */
+  const char *boot_once; /* the same for the first boot only; NULL: none */
   bool boot_menu;
   const char *kernel, *initrd, *append;
   bool vga; /* std VGA; false with -vga none */

@@ -431,6 +431,9 @@ static int name_functions(struct pc *pc) {
 static void on_reset(struct machine *m) {
   struct pc *pc = m->board;
   a20_line(pc, 0, 1);
+  if (pc->config.boot_once)
+    pc_set_boot_order(pc, pc->booted ? pc->config.boot_order : pc->config.boot_once);
+  pc->booted = true;
 }
 
 static void on_powerdown(struct machine *m) { piix4_pm_power_button(((struct pc *)m->board)->pm); }

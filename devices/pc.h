@@ -19,10 +19,13 @@ struct pc {
   struct device *i440fx, *piix3, *pm, *pic, *pit, *dma, *rtc, *i8042, *sysctl, *pcspk, *fw_cfg, *fdc, *ide, *vga;
   struct device *apic, *ioapic, *hpet; /* may be NULL */
   uint8_t isa_level[PC_ISA_IRQS]; /* bit per enum pc_irq_source */
+  bool booted; /* reset at least once: boot_once no longer holds */
 };
 
 /* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
 int pc_config_init(struct pc *pc);
+/* The boot order as letters of -boot, into CMOS RAM. -EINVAL, reported. */
+int pc_set_boot_order(struct pc *pc, const char *letters);
 /* pc_kernel.c: -kernel, -initrd and -append become fw_cfg items that the option ROM roms/kernelboot.asm fetches. */
 int pc_load_kernel(struct pc *pc);
 

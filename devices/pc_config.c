@@ -81,6 +81,19 @@ static int boot_order(const char *letters, uint8_t order[3]) {
   return 0;
 }
 
+int pc_set_boot_order(struct pc *pc, const char *letters) {
+  uint8_t order[3];
+  if (!letters || !*letters)
+    letters = "cad";
+  if (boot_order(letters, order) < 0) {
+    error_report("-boot order=%s: the letters are a (floppy), c (hard disk), d (CD-ROM) and n (network)", letters);
+    return -EINVAL;
+  }
+  rtc_set_cmos(pc->rtc, CMOS_BOOT_12, (uint8_t)(order[1] << 4 | order[0]));
+  rtc_set_cmos(pc->rtc, CMOS_BOOT_3, (uint8_t)(order[2] << 4));
+  return 0;
+}
+
 static int fill_cmos(struct pc *pc) {
   uint64_t ram = pc->machine->ram->size;
   uint64_t ext_kb = ram > 1u << 20 ? (ram - (1u << 20)) >> 10 : 0;
@@ -104,16 +117,7 @@ static int fill_cmos(struct pc *pc) {
   cmos_disk(pc, 0);
   cmos_disk(pc, 1);
   rtc_set_cmos(pc->rtc, CMOS_DISK_TRANSLATION, disk_translation(pc));
-
-  uint8_t order[3];
-  const char *letters = pc->config.boot_order && *pc->config.boot_order ? pc->config.boot_order : "cad";
-  if (boot_order(letters, order) < 0) {
-    error_report("-boot order=%s: the letters are a (floppy), c (hard disk), d (CD-ROM) and n (network)", letters);
-    return -EINVAL;
-  }
-  rtc_set_cmos(pc->rtc, CMOS_BOOT_12, (uint8_t)(order[1] << 4 | order[0]));
-  rtc_set_cmos(pc->rtc, CMOS_BOOT_3, (uint8_t)(order[2] << 4));
-  return 0;
+  return pc_set_boot_order(pc, pc->config.boot_order);
 }
 
 struct e820_entry {

@@ -131,6 +131,7 @@ static void fill_board(struct session *s) {
   b->bios_dirs[0] = o->bios_dir ? o->bios_dir : CONFIG_SEABIOS_DIR;
   b->bios_dirs[1] = o->bios_dir ? CONFIG_SEABIOS_DIR : NULL;
   b->boot_order = o->boot_order;
+  b->boot_once = o->boot_once;
   b->boot_menu = o->boot_menu;
   b->kernel = o->kernel;
   b->initrd = o->initrd;

@@ -55,7 +55,11 @@ static void disassemble(struct machine *m, uint32_t addr, int count, int physica
 static void dump(struct machine *m, uint32_t addr, const struct dump_format *f, int physical, FILE *out) {
   unsigned size = f->format == 'c' ? 1 : (unsigned)f->size;
   unsigned line = size == 1 ? 8 : 16;
-  int digits = f->format == 'o' ? (int)(size * 8 + 2) / 3 : f->format == 'x' ? (int)size * 2 : (int)(size * 80 + 32) / 33;
+  int digits = (int)(size * 80 + 32) / 33; /* decimal */
+  if (f->format == 'o')
+    digits = (int)(size * 8 + 2) / 3;
+  else if (f->format == 'x')
+    digits = (int)size * 2;
   if (f->format == 'c')
     line = 16;
   uint64_t left = (uint64_t)size * (unsigned)f->count;

@@ -338,7 +338,7 @@ static int unknown_option(struct option_parser *p, const char *name) {
 
 static void set_defaults(struct options *o) {
   *o = (struct options){
-    .ram_mb = 128, .mhz = 100, .vga = true, .rtc_base = (time_t)-1, .name = "Dragoman",
+    .ram_mb = 128, .mhz = 100, .vga = true, .rtc_base = (time_t)-1,
   };
 }
 

@@ -90,8 +90,7 @@ START_TEST(expressions) {
   ck_assert_ptr_nonnull(strstr(ask("p 1 2"), "extraneous characters"));
   ck_assert_ptr_nonnull(strstr(ask("p/s 1"), "invalid char in format: 's'\n"));
   char deep[400] = "p ";
-  for (int i = 0; i < 300; i++)
-    strcat(deep, "(");
+  memset(deep + 2, '(', 300);
   ck_assert_ptr_nonnull(strstr(ask(deep), "too deep"));
 }
 END_TEST

@@ -14,12 +14,13 @@ static char error[512];
 /* Parse a command line that is given as one string; blanks separate arguments. */
 static int parse(const char *line) {
   static char copy[512];
+  char *rest;
   char *argv[64] = {"dragoman"};
   int argc = 1;
   options_free(&o);
   error[0] = '\0';
   snprintf(copy, sizeof copy, "%s", line);
-  for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+  for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
     argv[argc++] = word;
   return options_parse(&o, argc, argv, error, sizeof error);
 }

@@ -10,6 +10,7 @@
 
 #include "core/interp.h"
 #include "core/log.h"
+#include "core/mem.h"
 
 #define DR6_BS 0x4000u
 
@@ -22,16 +23,46 @@ static handler_fn *const handlers[INSN_COUNT] = {
 };
 
 /*
- * Decoded instructions by linear address. The bytes are compared on each use, so nothing need ever be
- * invalidated: this remembers results of a pure function.
+ * Decoded instructions by linear address and code size. The bytes are compared on each use, so nothing need ever be
+ * invalidated: this remembers results of a pure function, for one set of CPU features.
  */
 #define MEMO_ENTRIES 4096u
+#define MEMO_VALID (1ull << 33)
 struct memo {
-  uint64_t features;
-  bool code32;
-  struct insn in; /* length 0: empty */
+  uint64_t key; /* la, code size in bit 32, MEMO_VALID */
+  uint64_t bytes[2], mask[2];
+  handler_fn *handler;
+  bool special; /* not simply: call the handler, count one */
+  struct insn in;
 };
 static _Thread_local struct memo memo[MEMO_ENTRIES];
+static _Thread_local uint64_t memo_features;
+
+static void memo_check_features(const struct cpu *cpu) {
+  if (memo_features != cpu->features)
+    memset(memo, 0, sizeof memo);
+  memo_features = cpu->features;
+}
+
+static void memo_fill(struct memo *m, uint64_t key, const struct insn *in) {
+  const struct insn_desc *d = insn_describe(in);
+  uint8_t mask[16] = {0};
+  memset(mask, 0xff, in->length);
+  memcpy(m->mask, mask, 16);
+  memset(m->bytes, 0, 16);
+  memcpy(m->bytes, in->bytes, in->length);
+  m->key = key;
+  m->handler = handlers[in->id];
+  m->special = (d->attr & (A_PE | A_CPL0)) || (d->cls == CL_STRING && in->rep) || in->id == INSN_IRET;
+  m->in = *in;
+}
+
+static inline bool memo_matches(const struct memo *m, uint64_t key, const uint8_t bytes[16]) {
+  uint64_t a, b;
+  memcpy(&a, bytes, 8);
+  memcpy(&b, bytes + 8, 8);
+  return m->key == key && (((a ^ m->bytes[0]) & m->mask[0]) | ((b ^ m->bytes[1]) & m->mask[1])) == 0;
+}
 
 static void decode_slow(struct cpu *cpu, struct insn *in, uint8_t buf[INSN_MAX], unsigned avail, bool code32) {
   for (;;) {
@@ -44,30 +75,27 @@ static void decode_slow(struct cpu *cpu, struct insn *in, uint8_t buf[INSN_MAX],
   }
 }
 
-/* Compare the few bytes of an instruction; `buf` and `bytes` both hold INSN_MAX. */
-static inline bool same_bytes(const uint8_t *buf, const uint8_t *bytes, unsigned length) {
-  uint64_t a, b;
-  memcpy(&a, buf, 8);
-  memcpy(&b, bytes, 8);
-  if (length <= 8)
-    return ((a ^ b) << (64 - 8 * length)) == 0;
-  return a == b && memcmp(buf + 8, bytes + 8, length - 8) == 0;
+static struct memo *fetch_slow(struct cpu *cpu, struct memo *m, uint64_t key) {
+  uint8_t buf[16] = {0};
+  struct insn in;
+  unsigned avail = cpu_fetch(cpu, buf, 1);
+  if (m->in.length <= avail && memo_matches(m, key, buf))
+    return m;
+  decode_slow(cpu, &in, buf, avail, (cpu->seg[CS].attr & SEG_DB) != 0);
+  memo_fill(m, key, &in);
+  return m;
 }
 
-static const struct insn *fetch_insn(struct cpu *cpu) {
-  uint8_t buf[INSN_MAX + 1];
-  uint32_t la = cpu->seg[CS].base + cpu->eip;
-  bool code32 = (cpu->seg[CS].attr & SEG_DB) != 0;
+/* The instruction at CS:EIP. The fast path looks at the bytes where cpu_fetch found the page last time. */
+static inline struct memo *fetch(struct cpu *cpu) {
+  const struct seg *cs = &cpu->seg[CS];
+  uint32_t la = cs->base + cpu->eip, page = (la & ~0xfffu) | (cpu->cpl == 3) | 2;
+  uint64_t key = la | (uint64_t)(cs->attr & SEG_DB) << (32 - 14) | MEMO_VALID;
   struct memo *m = &memo[(la ^ la >> 12) & (MEMO_ENTRIES - 1)];
-  unsigned avail = cpu_fetch(cpu, buf, 1);
-  if (m->in.length != 0 && m->in.length <= avail && m->code32 == code32 && m->features == cpu->features &&
-      same_bytes(buf, m->in.bytes, m->in.length))
-    return &m->in;
-  m->in.length = 0;
-  struct insn in;
-  decode_slow(cpu, &in, buf, avail, code32);
-  *m = (struct memo){cpu->features, code32, in};
-  return &m->in;
+  if (cpu->fetch_page == page && (la & 0xfff) <= MEM_PAGE - 16 && (uint64_t)cpu->eip + 15 <= cs->limit &&
+      memo_matches(m, key, cpu->fetch_host + (la & 0xfff)))
+    return m;
+  return fetch_slow(cpu, m, key);
 }
 
 static void check_attributes(struct cpu *cpu, uint16_t attr) {
@@ -87,28 +115,40 @@ static bool traps_after(const struct cpu *cpu, uint16_t id) {
   return cpu->shadow != SHADOW_MOVSS;
 }
 
+/* After the handler: EIP, RF, the count. An unfinished repeated instruction keeps all three. */
+static void step_special(struct cpu *cpu, const struct memo *m) {
+  const struct insn_desc *d = insn_describe(&m->in);
+  uint32_t start = cpu->eip;
+  check_attributes(cpu, d->attr);
+  m->handler(cpu, &m->in);
+  cpu->eip = cpu->next_eip;
+  if (d->cls == CL_STRING && m->in.rep && cpu->eip == start)
+    return;
+  cpu->icount++;
+  if (m->in.id != INSN_IRET)
+    cpu->eflags &= ~FL_RF;
+}
+
 /* One instruction. Raises its faults. */
 static inline void step(struct cpu *cpu) {
-  if (__builtin_expect((cpu->dr[7] & 0xff) != 0, 0) && !(cpu->eflags & FL_RF) &&
-      debug_check_execute(cpu, cpu->seg[CS].base + cpu->eip))
-    cpu_raise(cpu, EXC_DB);
-  const struct insn *in = fetch_insn(cpu);
-  const struct insn_desc *d = &insn_desc[in->id];
-  uint32_t start = cpu->eip, next = start + in->length;
+  bool single = cpu->mode & MODE_SINGLE, trap = false;
+  if (__builtin_expect(single, 0)) {
+    if (!(cpu->eflags & FL_RF) && debug_check_execute(cpu, cpu->seg[CS].base + cpu->eip))
+      cpu_raise(cpu, EXC_DB);
+    trap = (cpu->eflags & FL_TF) != 0;
+  }
+  const struct memo *m = fetch(cpu);
+  uint32_t next = cpu->eip + m->in.length;
+  uint16_t id = m->in.id;
   cpu->next_eip = cpu->seg[CS].attr & SEG_DB ? next : next & 0xffff;
-  if (d->attr & (A_PE | A_CPL0))
-    check_attributes(cpu, d->attr);
-
-  bool trap = (cpu->eflags & FL_TF) != 0;
-  uint16_t id = in->id; /* *in may be gone after the handler */
-  bool repeated = d->cls == CL_STRING && in->rep;
   cpu->shadow = SHADOW_NONE;
-  handlers[id](cpu, in);
-  cpu->eip = cpu->next_eip;
-  if (!repeated || cpu->eip != start) { /* retired */
+  if (__builtin_expect(m->special, 0)) {
+    step_special(cpu, m);
+  } else {
+    m->handler(cpu, &m->in);
+    cpu->eip = cpu->next_eip;
     cpu->icount++;
-    if (__builtin_expect(cpu->eflags & FL_RF, 0) && id != INSN_IRET)
-      cpu->eflags &= ~FL_RF;
+    cpu->eflags &= ~FL_RF;
   }
   cpu->stat.interp_insns++;
   if (__builtin_expect(trap, 0) && traps_after(cpu, id))
@@ -130,6 +170,7 @@ bool interp_execute(struct cpu *cpu, const struct insn *in) {
 void interp_step(struct cpu *cpu) {
   sigjmp_buf env, *outer = cpu->fault_env;
   cpu->fault_env = &env;
+  memo_check_features(cpu);
   if (sigsetjmp(env, 0) == 0)
     step(cpu);
   else
@@ -140,10 +181,11 @@ void interp_step(struct cpu *cpu) {
 static void interp_run(struct cpu *cpu) {
   sigjmp_buf env, *outer = cpu->fault_env;
   cpu->fault_env = &env;
+  memo_check_features(cpu);
   if (sigsetjmp(env, 0) != 0)
     cpu_deliver_exception(cpu);
   while (cpu->icount < cpu->icount_limit) {
-    if (cpu->pending || cpu->halted || cpu->shutdown) {
+    if (__builtin_expect(cpu->pending | cpu->halted | cpu->shutdown, 0)) {
       if (cpu->shutdown || (cpu->pending & PEND_EXIT))
         break;
       if (cpu_deliver_events(cpu))

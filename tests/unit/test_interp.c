@@ -486,6 +486,7 @@ START_TEST(test_traps) {
   ck_assert(cpu->dr[6] & 0x4000);
   cpu->eip = CODE + 1;
   cpu->eflags |= FL_TF;
+  cpu_update_mode(cpu);
   interp_step(cpu);
   ck_assert_msg(!cpu_event_deliverable(cpu), "no trap between MOV SS and the next instruction");
   interp_step(cpu);

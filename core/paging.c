@@ -513,7 +513,7 @@ static void fetch_bytes(struct cpu *cpu, uint32_t la, uint8_t *buf, unsigned siz
     phys_read(cpu, pa, buf, size);
 }
 
-unsigned cpu_fetch(struct cpu *cpu, uint8_t buf[15], unsigned need) {
+static __attribute__((noinline)) unsigned fetch_slow(struct cpu *cpu, uint8_t buf[15], unsigned need) {
   const struct seg *cs = &cpu->seg[CS];
   uint32_t off = cpu->eip, la = cs->base + off;
   unsigned avail = 15;
@@ -524,15 +524,6 @@ unsigned cpu_fetch(struct cpu *cpu, uint8_t buf[15], unsigned need) {
   if (need > avail && cs->limit != 0xffffffffu)
     cpu_raise_error(cpu, EXC_GP, 0);
   unsigned first = bytes_in_page(la, avail);
-  if (first >= 15) { /* the usual case, in constant size */
-    uint32_t pa = 0;
-    const uint8_t *host = fetch_page(cpu, la, &pa);
-    if (host)
-      memcpy(buf, host + (la & 0xfff), 15);
-    else
-      phys_read(cpu, pa, buf, 15);
-    return 15;
-  }
   fetch_bytes(cpu, la, buf, first);
   if (need <= first)
     return first;
@@ -540,4 +531,15 @@ unsigned cpu_fetch(struct cpu *cpu, uint8_t buf[15], unsigned need) {
     avail = 15; /* flat segments wrap around */
   fetch_bytes(cpu, la + first, buf + first, avail - first);
   return avail;
+}
+
+unsigned cpu_fetch(struct cpu *cpu, uint8_t buf[15], unsigned need) {
+  const struct seg *cs = &cpu->seg[CS];
+  uint32_t off = cpu->eip, la = cs->base + off;
+  uint32_t key = (la & ~0xfffu) | (cpu->cpl == 3) | 2;
+  if (__builtin_expect(key == cpu->fetch_page && (la & 0xfff) <= 0x1000 - 15 && (uint64_t)off + 14 <= cs->limit, 1)) {
+    memcpy(buf, cpu->fetch_host + (la & 0xfff), 15);
+    return 15;
+  }
+  return fetch_slow(cpu, buf, need);
 }

@@ -416,6 +416,24 @@ static struct sdl_window *open_failed(struct sdl_window *w, char *error, size_t 
   return NULL;
 }
 
+/* SDL falls back on drivers that show nothing, and libraries chat on stderr: only ask those that can work. */
+static int video_init(void) {
+  bool x11 = getenv("DISPLAY"), wayland = getenv("WAYLAND_DISPLAY"), chosen = getenv("SDL_VIDEODRIVER");
+  if (!x11 && !wayland && !chosen)
+    return SDL_SetError("neither DISPLAY nor WAYLAND_DISPLAY is set");
+  if (!chosen && !wayland)
+    SDL_SetHint(SDL_HINT_VIDEODRIVER, "x11");
+  if (SDL_Init(SDL_INIT_VIDEO)) {
+    if (x11 && !wayland && !chosen)
+      SDL_SetError("DISPLAY=%s does not answer", getenv("DISPLAY"));
+    return -1;
+  }
+  const char *driver = SDL_GetCurrentVideoDriver();
+  if (!chosen && driver && strcmp(driver, "x11") && strcmp(driver, "wayland"))
+    return SDL_SetError("neither X11 nor Wayland answers");
+  return 0;
+}
+
 struct sdl_window *sdl_open(struct machine *m, const char *name, char *error, size_t size) {
   struct sdl_window *w = calloc(1, sizeof *w);
   if (!w) {
@@ -429,7 +447,7 @@ struct sdl_window *sdl_open(struct machine *m, const char *name, char *error, si
   SDL_SetHint(SDL_HINT_VIDEO_MINIMIZE_ON_FOCUS_LOSS, "0");
   SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
   SDL_SetHint(SDL_HINT_APP_NAME, "Dragoman");
-  if (SDL_Init(SDL_INIT_VIDEO))
+  if (video_init())
     return open_failed(w, error, size, "no display");
   w->width = 720;
   w->height = 400;

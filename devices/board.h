@@ -35,7 +35,7 @@ struct board_config {
   uint16_t debug_exit_port, debug_exit_size; /* 0 = no isa-debug-exit */
   bool hpet;
   bool rtc_localtime;
-  time_t rtc_base; /* -1: host's time of day; else -rtc base= */
+  time_t rtc_base; /* -1: host's time of day (counted mode: 2000-01-01 00:00 UTC); else -rtc base= */
   bool rtc_clock_vm; /* time of day runs with virtual time from rtc_base (always so in counted mode) */
 };
 

@@ -270,6 +270,11 @@ static int add_interrupts(struct pc *pc) {
   return 0;
 }
 
+/* A counted run repeats exactly only if it begins at the same time of day: 1 January 2000 unless told otherwise. */
+static int64_t time_base(const struct pc *pc) {
+  return pc->config.rtc_base == -1 && clock_is_counted(pc->machine->clock) ? 946684800 : pc->config.rtc_base;
+}
+
 static int add_timers(struct pc *pc) {
   if (pc->config.hpet) {
     struct device_args args = {.id = "hpet", .addr = {HPET_ADDR}};
@@ -291,7 +296,7 @@ static int add_timers(struct pc *pc) {
                 &(struct device_args){.id = "rtc",
                                       .port = {0x70},
                                       .irq = {line(pc, legacy_timer_irq, 8)},
-                                      .config = &(struct rtc_config){.base = pc->config.rtc_base,
+                                      .config = &(struct rtc_config){.base = time_base(pc),
                                                                      .localtime = pc->config.rtc_localtime,
                                                                      .clock_vm = pc->config.rtc_clock_vm}});
   if (!pc->pit || !pc->rtc)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ATAPI CD-ROM drive, data path: the PACKET protocol of ATA/ATAPI-6 9.8 and SFF-8020i with PIO byte count limit and DMA,
+ * ATAPI CD-ROM drive, data path: the PACKET protocol of ATA/ATAPI-6 9.8, SFF-8020i, PIO and DMA, with
  * sense data, medium state, and the commands that read or move the medium (MMC-3). One data track of mode 1 sectors.
  *
  * Not modelled: audio, multisession, subchannel data, EDC and ECC bytes of raw sectors (zeros), writing.

@@ -7,7 +7,7 @@
  */
 #include "devices/parallel.h"
 
-#define ST_FIXED 0x07
+#define ST_FIXED 0x00 /* bit 0 must be clear: firmware passes it on as "time out" */
 #define ST_NO_ERROR 0x08
 #define ST_SELECTED 0x10
 #define ST_NO_ACK 0x40
@@ -26,6 +26,7 @@ struct parallel {
   uint8_t data, control;
   uint8_t pending; /* byte that the back end has not taken yet */
   bool busy;
+  bool ack; /* the pulse on the ACK line that follows a byte has not been seen yet */
   struct timer timer;
 };
 
@@ -36,6 +37,7 @@ static void deliver(void *opaque) {
     return;
   }
   p->busy = false;
+  p->ack = true;
   if (p->control & CT_IRQ)
     irq_pulse(&p->dev.irq[0]);
 }
@@ -50,15 +52,23 @@ static void write_control(struct parallel *p, uint8_t value) {
   deliver(p);
 }
 
+/* ACK is low for microseconds after each byte; firmware polls for that, so one read of the status sees it. */
+static uint32_t read_status(struct parallel *p) {
+  uint32_t value = ST_FIXED | ST_NO_ERROR | ST_SELECTED;
+  if (!p->chardev) /* the lines float high, and BUSY is inverted */
+    return value | 0x20 | ST_NO_ACK;
+  value |= p->busy ? 0 : ST_READY;
+  value |= p->ack ? 0 : ST_NO_ACK;
+  p->ack = false;
+  return value;
+}
+
 static uint32_t parallel_read(void *opaque, uint32_t offset, int size) {
   struct parallel *p = opaque;
   (void)size;
   switch (offset) {
   case 0: return p->control & CT_INPUT ? 0xff : p->data;
-  case 1:
-    if (!p->chardev) /* the lines float high, and BUSY is inverted */
-      return ST_FIXED | ST_NO_ERROR | ST_SELECTED | 0x20 | ST_NO_ACK;
-    return (uint32_t)(ST_FIXED | ST_NO_ERROR | ST_SELECTED | ST_NO_ACK | (p->busy ? 0 : ST_READY));
+  case 1: return read_status(p);
   default: return p->control | CT_FIXED;
   }
 }
@@ -78,7 +88,7 @@ static void parallel_reset(struct device *dev) {
   struct parallel *p = DEVICE(struct parallel, dev);
   p->data = 0;
   p->control = 0x0c;
-  p->busy = false;
+  p->busy = p->ack = false;
   timer_cancel(&p->timer);
 }
 
@@ -94,6 +104,7 @@ static int parallel_init(struct device *dev, const struct device_args *args) {
 static const struct field parallel_fields[] = {
     FIELD(U8, struct parallel, data),     FIELD(U8, struct parallel, control),
     FIELD(U8, struct parallel, pending),  FIELD(BOOL, struct parallel, busy),
+    FIELD(BOOL, struct parallel, ack),
     FIELD(TIMER, struct parallel, timer), FIELDS_END,
 };
 

@@ -179,11 +179,12 @@ enum { TLB_SUP_READ, TLB_SUP_WRITE, TLB_USER_READ, TLB_USER_WRITE, TLB_TABLES };
 #define TLB_ENTRIES (1u << 21)
 #define TLB_USED_MAX 16384u
 
-/* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). */
+/* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). Host code lies below 4 GiB. */
 #define JC_ENTRIES 65536u
 struct jc_entry {
   uint64_t tag;
-  uint64_t host;
+  uint32_t host;
+  uint32_t eip_bias;
 };
 
 struct cpu {
@@ -197,7 +198,8 @@ struct cpu {
   uint32_t insn_left; /* translate: instructions of the current block not retired, if it is left here */
   uint32_t fpu_loaded; /* translate: the guest's FPU state lives in the host's registers, not in fx */
   uint64_t jc_key; /* translate: (unique id of mode, CS and TLB generation) << 32 */
-  uint64_t jc_gen;
+  uint32_t eip_bias; /* translate: EIP - physical address, of the code page that runs */
+  uint32_t jc_unused;
   struct seg seg[SEG_COUNT];
   uint8_t membuf[64] __attribute__((aligned(64))); /* translate: operand of a slow memory access */
   uint64_t scratch[8]; /* translate: spill slots */

@@ -34,7 +34,7 @@ int jit_cache_init(struct jit *j, size_t size) {
     return -err;
   }
   void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-  void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE | MAP_32BIT, fd, 0);
   int err = errno;
   close(fd);
   if (rw == MAP_FAILED || rx == MAP_FAILED)
@@ -75,8 +75,8 @@ void jit_cache_free(struct jit *j) {
 }
 
 static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
-  uint32_t h = pa * 0x9e3779b1u ^ eip * 0x85ebca6bu ^ mode * 0xc2b2ae35u;
-  return (h ^ h >> 15) & (JIT_HASH - 1);
+  uint64_t h = pa * 0x9e3779b97f4a7c15ull ^ (mode_relative(mode) ? 0 : eip) * 0xc2b2ae3d27d4eb4full ^ mode * 0x165667b19e3779f9ull;
+  return (uint32_t)(h >> 40) & (JIT_HASH - 1);
 }
 
 void jit_flush(struct jit *j) {
@@ -130,7 +130,7 @@ void jit_block_insert(struct jit *j, struct block *b) {
 struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses) {
   struct cpu *cpu = j->cpu;
   for (struct block *b = j->hash[hash_key(pa, eip, cpu->mode)]; b; b = b->hash_next) {
-    if (b->pa != pa || b->eip != eip || b->mode != cpu->mode || b->cs_limit != cpu->seg[CS].limit)
+    if (b->pa != pa || (b->eip != eip && !b->relative) || b->mode != cpu->mode || b->cs_limit != cpu->seg[CS].limit)
       continue;
     if (b->pa2 != NO_PAGE && b->pa2 != pa2) {
       *crosses = true; /* the caller must find out where the second page is, then ask again */
@@ -188,9 +188,13 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
     unlink_exit(b->incoming);
   unlink_exit(&b->out[0]);
   unlink_exit(&b->out[1]);
-  struct jc_entry *jc = &j->cpu->jump_cache[b->eip & (JC_ENTRIES - 1)];
-  if (jc->host == (uintptr_t)b->host)
-    jc->tag = 1; /* no EIP + key has this complement: keys are multiples of 2^32 and never 0 */
+  /* EIP's low 12 bits are the physical address's, if the block does not fix it */
+  uint32_t stride = b->relative ? MEM_PAGE : JC_ENTRIES;
+  for (uint32_t i = b->eip & (stride - 1); i < JC_ENTRIES; i += stride) {
+    struct jc_entry *jc = &j->cpu->jump_cache[i];
+    if (jc->host == (uint32_t)(uintptr_t)b->host)
+      jc->tag = 1; /* no EIP + key has this complement: keys are multiples of 2^32 and never 0 */
+  }
   j->stat.invalidated++;
 }
 

@@ -88,9 +88,10 @@ static struct block *find_block(struct jit *j) {
 }
 
 static void remember_jump(struct cpu *cpu, const struct block *b) {
-  struct jc_entry *e = &cpu->jump_cache[b->eip & (JC_ENTRIES - 1)];
-  e->tag = -((uint64_t)b->eip + cpu->jc_key);
-  e->host = (uintptr_t)b->host;
+  struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
+  e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
+  e->host = (uint32_t)(uintptr_t)b->host;
+  e->eip_bias = cpu->eip - b->pa;
 }
 
 static void step(struct jit *j) {
@@ -111,6 +112,7 @@ static void link_exit(struct jit *j, uint32_t number, struct block *b) {
 
 static void enter_block(struct jit *j, const struct block *b) {
   struct cpu *cpu = j->cpu;
+  cpu->eip_bias = cpu->eip - b->pa;
   cpu->budget = BUDGET_BASE + (cpu->icount_limit - cpu->icount);
   j->enter(cpu, b->host);
   cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);

@@ -63,6 +63,26 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
   return c;
 }
 
+/* --- EIP constants --- */
+
+void gen_eip(struct gen *g, int reg, uint32_t eip) {
+  if (!g->b->relative) {
+    emit_mov_imm(&g->e, reg, eip);
+    return;
+  }
+  emit_load(&g->e, reg, CPU_FIELD(eip_bias));
+  emit_lea(&g->e, reg, hm_base(reg, (int32_t)(eip - g->b->eip + g->b->pa)));
+}
+
+void gen_store_eip(struct gen *g, uint32_t eip) {
+  if (!g->b->relative) {
+    emit_store_imm(&g->e, CPU_FIELD(eip), eip);
+    return;
+  }
+  gen_eip(g, RCX, eip);
+  emit_store(&g->e, CPU_FIELD(eip), RCX);
+}
+
 /* --- exits --- */
 
 /* The part of a direct exit that runs until it is linked: store EIP, tell C which link it was. */
@@ -71,7 +91,7 @@ static void emit_link_stub(struct gen *g, int slot, uint32_t target) {
   struct link *l = &g->b->out[slot];
   l->stub = e->p;
   emit_patch32(l->field, l->stub);
-  emit_store_imm(e, CPU_FIELD(eip), target);
+  gen_store_eip(g, target);
   emit_mov_imm(e, R8, (uint32_t)(g->b - g->j->blocks) * 2 + (uint32_t)slot + 1);
   emit_jmp_to(e, g->j->stub_exit_link);
 }
@@ -90,7 +110,7 @@ static bool linkable(const struct gen *g, uint32_t target) {
 void gen_exit_lookup(struct gen *g) {
   struct emitter *e = &g->e;
   int32_t jc = (int32_t)offsetof(struct cpu, jump_cache);
-  gen_reserve(g, 64);
+  gen_reserve(g, 80);
   emit_movzx16(e, R9, R8);
   emit_lea(e, R9, hm_index(R9, R9, 0, 0));
   emit_load64(e, RCX, hm_index(R14, R9, 3, jc));
@@ -100,13 +120,17 @@ void gen_exit_lookup(struct gen *g) {
   uint8_t *hit = emit_jrcxz(e);
   emit_jmp_to(e, g->j->stub_miss);
   emit_patch8(hit, e->p);
-  emit_jmp_mem(e, hm_index(R14, R9, 3, jc + 8));
+  emit_load(e, R8, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, eip_bias)));
+  emit_load(e, R9, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, host)));
+  emit_store(e, CPU_FIELD(eip_bias), R8);
+  emit_op_rr(e, 0, OM_1, 0xff, 4, R9); /* jmp r9 */
 }
 
 void gen_exit_to(struct gen *g, int slot, uint32_t target) {
   struct emitter *e = &g->e;
   if (!linkable(g, target)) {
-    emit_mov_imm(e, R8, target);
+    gen_reserve(g, 96);
+    gen_eip(g, R8, target);
     gen_exit_lookup(g);
     return;
   }
@@ -122,9 +146,9 @@ void gen_exec(struct gen *g, const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
   uint32_t slot = j->insn_count++;
   j->insns[slot] = *in;
-  gen_reserve(g, 48);
+  gen_reserve(g, 64);
   emit_mov_imm(e, RCX, SLOW_LEFT(gen_left(g)));
-  emit_mov_imm(e, R9, g->eip);
+  gen_eip(g, R9, g->eip);
   emit_mov_imm(e, R8, slot);
   emit_call_to(e, j->stub_exec);
   g->fpu_ready = false;
@@ -152,7 +176,7 @@ static void emit_wait(struct gen *g, const struct cold *c) {
 static void emit_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub) {
   struct emitter *e = &g->e;
   emit_mov_imm(e, RCX, c->info);
-  emit_mov_imm(e, R9, g->eip);
+  gen_eip(g, R9, g->eip);
   emit_call_to(e, stub);
 }
 
@@ -177,7 +201,7 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
     if (c->leave == LEAVE_R11)
       emit_store(e, CPU_FIELD(eip), R11);
     else
-      emit_store_imm(e, CPU_FIELD(eip), c->leave == LEAVE_CONST ? c->leave_eip : g->next);
+      gen_store_eip(g, c->leave == LEAVE_CONST ? c->leave_eip : g->next);
     emit_load64(e, R12, CPU_FIELD(budget));
     emit_jmp_to(e, j->stub_exit);
     return;
@@ -203,7 +227,7 @@ static void emit_cold(struct gen *g, struct cold *c) {
   case COLD_EXIT_LEAVE: emit_jmp_to(e, j->stub_exit); break; /* jit_exec has set EIP and the budget */
   case COLD_HEAD:
     emit_lea64(e, R12, hm_base(R12, (int32_t)g->count));
-    emit_store_imm(e, CPU_FIELD(eip), g->b->eip);
+    gen_store_eip(g, g->b->eip);
     emit_jmp_to(e, j->stub_exit);
     break;
   }
@@ -250,7 +274,7 @@ void gen_block(struct gen *g) {
     eip = g->next;
   }
   if (!g->ended) {
-    gen_reserve(g, 64);
+    gen_reserve(g, 96);
     gen_exit_to(g, 0, g->next);
   }
   emit_island(g);

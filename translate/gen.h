@@ -64,6 +64,9 @@ void gen_block(struct gen *g);
 /* Make room: if a pending jrcxz could not reach past `bytes` more bytes, emit an island here. */
 void gen_reserve(struct gen *g, unsigned bytes);
 struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, registers its target */
+/* reg = EIP constant of this block; the second form stores it to cpu->eip (changes RCX). Flags survive. */
+void gen_eip(struct gen *g, int reg, uint32_t eip);
+void gen_store_eip(struct gen *g, uint32_t eip);
 void gen_exit_to(struct gen *g, int slot, uint32_t target); /* leave for a constant EIP */
 void gen_exit_lookup(struct gen *g); /* leave for the EIP in R8D */
 void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */

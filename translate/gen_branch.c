@@ -21,7 +21,7 @@ static void finish(struct gen *g) { g->ended = true; }
 static void gen_jcc(struct gen *g, int cc, uint32_t target) {
   struct emitter *e = &g->e;
   struct block *b = g->b;
-  gen_reserve(g, 100);
+  gen_reserve(g, 124);
   uint8_t *taken = emit_jcc32(e, cc);
   gen_exit_to(g, 1, g->next);
   /* not reached by falling through: gen_exit_to ends in a jump */
@@ -72,7 +72,7 @@ static bool gen_call_relative(struct gen *g, const struct insn *in) {
   uint32_t target = relative_target(g, in);
   if (target > g->cs_limit)
     return false;
-  struct cold *c = gen_push_imm(g, in, g->next);
+  struct cold *c = gen_push_eip(g, in, g->next);
   c->leave = LEAVE_CONST;
   c->leave_eip = target;
   gen_exit_to(g, 0, target);
@@ -94,7 +94,7 @@ static bool gen_indirect(struct gen *g, const struct insn *in) {
   else
     emit_mov_rr(e, R11, host_gpr[in->rm]);
   if (in->reg == 2) {
-    struct cold *c = gen_push_imm(g, in, g->next);
+    struct cold *c = gen_push_eip(g, in, g->next);
     c->leave = LEAVE_R11;
   }
   emit_mov_rr(e, R8, R11);

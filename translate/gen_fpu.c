@@ -55,7 +55,12 @@ static struct host_mem selector(int seg) {
 /* Instruction pointer, code segment and opcode of this instruction. */
 static void store_code_pointers(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
-  emit_store_imm(e, CPU_FIELD(fx.fip), g->eip);
+  if (g->b->relative) {
+    gen_eip(g, RCX, g->eip);
+    emit_store(e, CPU_FIELD(fx.fip), RCX);
+  } else {
+    emit_store_imm(e, CPU_FIELD(fx.fip), g->eip);
+  }
   emit_store_imm16(e, CPU_FIELD(fx.fop), (unsigned)(in->opcode & 7) << 8 | in->modrm);
   if (!(g->fcs_known & 1)) {
     emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(CS)); /* movzx ecx, word [cs] */
@@ -105,7 +110,7 @@ static void gen_x87_mem(struct gen *g, const struct insn *in) {
   }
   int la = gen_linear(g, in->seg, off, size, store);
   g->arg = keep;
-  gen_reserve(g, 110); /* the pointers are part of the operation */
+  gen_reserve(g, 116); /* the pointers are part of the operation */
   gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
 }
 
@@ -130,7 +135,7 @@ bool gen_fpu(struct gen *g, const struct insn *in) {
   e8(e, in->opcode); /* FNSTSW AX writes the right register as it stands */
   e8(e, in->modrm);
   if (sets_pointers(in)) {
-    gen_reserve(g, 48);
+    gen_reserve(g, 64);
     store_code_pointers(g, in);
   }
   return true;

@@ -62,6 +62,20 @@ struct cold *gen_push_reg(struct gen *g, const struct insn *in, int reg) {
   return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, op_push_reg);
 }
 
+/* Push the block's EIP constant g->arg. R9 is free once the address is probed. */
+static void op_push_eip(struct gen *g, const struct insn *in, struct host_mem m) {
+  struct emitter *e = &g->e;
+  gen_eip(g, R9, (uint32_t)g->arg);
+  emit_op_rm(e, in->opsize == 2 ? EO_66 : 0, OM_1, 0x89, R9, m);
+  adjust_sp(g, -in->opsize);
+}
+
+struct cold *gen_push_eip(struct gen *g, const struct insn *in, uint32_t eip) {
+  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
+  g->arg = (int32_t)eip;
+  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, g->b->relative ? op_push_eip : op_push_imm);
+}
+
 struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) {
   int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
   g->arg = (int32_t)value;

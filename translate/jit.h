@@ -46,7 +46,8 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
 };
 
 struct block {
-  uint32_t pa, eip, mode, cs_limit; /* the key */
+  uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
+  bool relative; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
   uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
   uint16_t len; /* guest bytes */
   uint8_t insns;
@@ -60,7 +61,13 @@ struct block {
   struct link *incoming;
 };
 
-#define JIT_HASH (1u << 17)
+#define JIT_HASH (1u << 18)
+
+/* The same code page is often mapped at many linear addresses (shared libraries under address space layout
+ * randomisation), so flat paged 32-bit code is translated independently of where it is mapped. */
+static inline bool mode_relative(uint32_t mode) {
+  return (mode & (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING)) == (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING);
+}
 #define JIT_IDS 256u
 
 /* One (mode, CS base, CS limit) combination in use; see jit_rekey. */
@@ -133,7 +140,9 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
 void jit_flush(struct jit *j); /* drop every block */
-struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2_la, bool *stale);
+/* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else NO_PAGE; *crosses: it
+ * matters. */
+struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses);
 struct block *jit_block_new(struct jit *j);
 void jit_block_insert(struct jit *j, struct block *b);
 void jit_block_invalidate(struct jit *j, struct block *b);

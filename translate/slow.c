@@ -104,7 +104,7 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
     found = m;
   }
   DGM_ASSERT(found != NULL);
-  cpu->eip = b->eip + found->eip_off;
+  cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + found->eip_off;
   if (!(b->mode & MODE_CODE32))
     cpu->eip &= 0xffff;
   cpu->budget += (uint64_t)(b->insns - found->index);

@@ -94,6 +94,7 @@ struct block *jit_translate(struct jit *j, uint32_t pa) {
   b->eip = cpu->eip;
   b->mode = cpu->mode;
   b->cs_limit = cpu->seg[CS].limit;
+  b->relative = mode_relative(b->mode);
   b->pa2 = scan.pa2;
   b->len = (uint16_t)scan.len;
   b->insns = (uint8_t)scan.count;

@@ -117,6 +117,8 @@ START_TEST(printer) {
   rig_out(r, 0x37a, 0x0c);
   ck_assert_uint_eq(sent_count, 1);
   ck_assert_uint_eq(sent[0], 'P');
+  ck_assert_uint_eq(rig_in(r, 0x379) & 0xf8, 0x98); /* the acknowledge pulse */
+  ck_assert_uint_eq(rig_in(r, 0x379) & 0xf8, 0xd8);
   ck_assert_uint_eq(r->edges[0], 0);
   accept_max = 0;
   rig_out(r, 0x37a, 0x1c);

@@ -132,8 +132,12 @@ void guest_load(struct guest *g, const struct native_state *state) {
 }
 
 void guest_run(struct guest *g, struct native_state *state, unsigned steps) {
-  struct cpu *cpu = g->cpu;
   guest_load(g, state);
+  guest_continue(g, state, steps);
+}
+
+void guest_continue(struct guest *g, struct native_state *state, unsigned steps) {
+  struct cpu *cpu = g->cpu;
   while (cpu->cpl == 3 && steps-- > 0) {
     interp_step(cpu);
     if (cpu->pending & PEND_TRAP)

@@ -22,5 +22,7 @@ void guest_free(struct guest *g);
 void guest_load(struct guest *g, const struct native_state *state);
 /* As native_run, interpreted; `steps` bounds it (vector -1 when they are used up). */
 void guest_run(struct guest *g, struct native_state *state, unsigned steps);
+/* The same from the CPU's present state, after guest_load and what a test has changed since. */
+void guest_continue(struct guest *g, struct native_state *state, unsigned steps);
 
 #endif

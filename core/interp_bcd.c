@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Interpreter: decimal adjustment (AAA, AAS, AAM, AAD, DAA, DAS), SDM vol. 2. A 64-bit host has no such
- * instructions; the undefined flags follow what current processors do in 32-bit mode: AAM and AAD clear CF, AF,
- * OF or set them as the addition does, AAA and AAS set ZF, SF, PF from AL.
+ * instructions; the undefined flags follow what its processor does in 32-bit mode: OF as the additions leave it, AAA
+ * and AAS set SF, ZF, PF from AX before bits 4-7 are cleared, AAM clears CF, AF, OF, AAD adds.
  */
 #include "core/interp.h"
 
@@ -15,6 +15,11 @@ static uint32_t result_flags(uint8_t v) {
   if (!__builtin_parity(v))
     f |= FL_PF;
   return f;
+}
+
+/* OF of the step from `old` to `new`, whose sign bit is given. */
+static uint32_t overflow(uint32_t old, uint32_t new, uint32_t sign, bool subtract) {
+  return (subtract ? old & ~new : new & ~old) & sign ? FL_OF : 0;
 }
 
 static void set_flags(struct cpu *cpu, uint32_t f) { cpu->eflags = (cpu->eflags & ~FL_ARITH) | f; }
@@ -33,7 +38,7 @@ static void decimal_adjust(struct cpu *cpu, bool subtract) {
     f |= FL_CF;
   }
   set_reg8(cpu, EAX, al);
-  set_flags(cpu, f | result_flags(al));
+  set_flags(cpu, f | result_flags(al) | overflow(old, al, 0x80, subtract));
 }
 
 HANDLER(DAA) {
@@ -47,15 +52,16 @@ HANDLER(DAS) {
 }
 
 static void ascii_adjust(struct cpu *cpu, bool subtract) {
-  uint16_t ax = reg16(cpu, EAX);
+  uint16_t ax = reg16(cpu, EAX), old = ax;
   uint32_t f = 0;
   if ((ax & 15) > 9 || (cpu->eflags & FL_AF)) {
     ax = (uint16_t)(subtract ? ax - 0x106 : ax + 0x106);
     f = FL_AF | FL_CF;
   }
-  ax &= 0xff0f;
-  set_reg16(cpu, EAX, ax);
-  set_flags(cpu, f | result_flags((uint8_t)ax));
+  set_reg16(cpu, EAX, ax & 0xff0f);
+  f |= overflow(old, ax, 0x8000, subtract) | (result_flags((uint8_t)ax) & FL_PF);
+  f |= (ax == 0 ? FL_ZF : 0) | (ax & 0x8000 ? FL_SF : 0);
+  set_flags(cpu, f);
 }
 
 HANDLER(AAA) {
@@ -77,8 +83,9 @@ HANDLER(AAM_Ib) {
 }
 
 HANDLER(AAD_Ib) {
-  uint16_t ax = reg16(cpu, EAX);
-  uint8_t al = (uint8_t)(ax + (ax >> 8) * in->imm);
+  uint8_t al = reg8(cpu, EAX), add = (uint8_t)(reg8(cpu, 4) * in->imm);
+  uint32_t f = flags_to_host(0);
+  __asm__(HOST_FLAGS("addb %[b], %[a]") : [a] "+q"(al), "+&a"(f) : [b] "q"(add) : "cc");
   set_reg16(cpu, EAX, al);
-  set_flags(cpu, result_flags(al));
+  flags_from_host(cpu, f);
 }

@@ -244,7 +244,7 @@ bool seg_lar(struct cpu *cpu, uint16_t sel, uint32_t *out) {
     return false;
   if (!desc_visible(cpu, sel, d))
     return false;
-  *out = d.hi & 0x00f0ff00;
+  *out = d.hi & 0x00ffff00; /* the limit bits 19:16 come along on real processors */
   return true;
 }
 

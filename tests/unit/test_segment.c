@@ -92,7 +92,7 @@ START_TEST(test_inspection) {
   struct cpu *c = b.cpu;
   uint32_t v = 0;
   ck_assert(seg_lar(c, K_CODE, &v));
-  ck_assert_uint_eq(v, 0x00c09b00);
+  ck_assert_uint_eq(v, 0x00cf9b00);
   ck_assert(seg_lsl(c, K_CODE, &v));
   ck_assert_uint_eq(v, 0xffffffffu);
   ck_assert(seg_lsl(c, S_TSS_A, &v));

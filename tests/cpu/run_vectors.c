@@ -63,7 +63,8 @@ static int find_reg(const char *name, size_t n) {
 }
 
 static void parse_regs(char *line, uint16_t *regs) {
-  for (char *w = strtok(line, " \n"); w; w = strtok(NULL, " \n")) {
+  char *rest;
+  for (char *w = strtok_r(line, " \n", &rest); w; w = strtok_r(NULL, " \n", &rest)) {
     char *eq = strchr(w, '=');
     int r = eq ? find_reg(w, (size_t)(eq - w)) : -1;
     if (r >= 0)
@@ -73,7 +74,8 @@ static void parse_regs(char *line, uint16_t *regs) {
 
 static unsigned parse_memory(char *line, struct memory_byte *m) {
   unsigned n = 0;
-  for (char *w = strtok(line, " \n"); w && n < MAX_BYTES; w = strtok(NULL, " \n")) {
+  char *rest;
+  for (char *w = strtok_r(line, " \n", &rest); w && n < MAX_BYTES; w = strtok_r(NULL, " \n", &rest)) {
     char *colon;
     m[n].address = (uint32_t)strtoul(w, &colon, 16) & (RAM_SIZE - 1);
     if (*colon == ':')

@@ -105,7 +105,7 @@ static bool same_name(const char *theirs, const struct insn *in) {
 static const char *hex(const uint8_t *bytes, unsigned n) {
   static char text[64];
   for (unsigned i = 0; i < n && i < 16; i++)
-    sprintf(text + 2 * i, "%02x", bytes[i]);
+    snprintf(text + 2 * i, 3, "%02x", bytes[i]);
   return text;
 }
 

@@ -92,9 +92,10 @@ static void code(const void *bytes, size_t n) {
 }
 #define RUN(bytes) (code(bytes, sizeof(bytes) - 1), interp_step(cpu))
 
-/* The vector that was taken, found on the 32-bit stack frame; -1 if none. With HANDLER common, DR6 does not help:
- * tests give each gate an offset of its own. */
-static int vector_taken(void) { return cpu->eip >= HANDLER && cpu->eip < HANDLER + 32 ? (int)(cpu->eip - HANDLER) : -1; }
+/* After distinct_gates: the vector that was taken, -1 if none. */
+static int vector_taken(void) {
+  return cpu->eip >= HANDLER && cpu->eip < HANDLER + 32 ? (int)(cpu->eip - HANDLER) : -1;
+}
 static void distinct_gates(void) {
   for (uint32_t i = 0; i < 32; i++)
     poke32(0x2000 + i * 8, 0x00080000 | (HANDLER + i));
@@ -195,8 +196,8 @@ static void compare_with_host(unsigned id) {
   if (!same)
     for (int r = 0; r < 8; r++)
       fprintf(stderr, "r%d: before %08x host %08x interp %08x\n", r, before[r], host.gpr[r], cpu->gpr[r]);
-  ck_assert_msg(same, "%s %02x %02x %02x %02x %02x: flags host %03x, interp %03x", insn_desc[id].mnemonic, bytes[0], bytes[1],
-                bytes[2], bytes[3], bytes[4], host.eflags & FL_ARITH, cpu->eflags & FL_ARITH);
+  ck_assert_msg(same, "%s %02x %02x %02x %02x %02x: flags host %03x, interp %03x", insn_desc[id].mnemonic, bytes[0],
+                bytes[1], bytes[2], bytes[3], bytes[4], host.eflags & FL_ARITH, cpu->eflags & FL_ARITH);
 }
 
 START_TEST(test_host) {
@@ -510,7 +511,9 @@ END_TEST
 
 START_TEST(test_privilege) {
   distinct_gates();
-  static const char *const cpl0[] = {"\xf4", "\x0f\x20\xc0", "\x0f\x22\xd8", "\x0f\x06", "\x0f\x01\x13", "\x0f\x30", "\x0f\x09"};
+  static const char *const cpl0[] = {
+    "\xf4", "\x0f\x20\xc0", "\x0f\x22\xd8", "\x0f\x06", "\x0f\x01\x13", "\x0f\x30", "\x0f\x09",
+  };
   for (size_t i = 0; i < sizeof cpl0 / sizeof cpl0[0]; i++) {
     struct seg saved = cpu->seg[CS];
     uint32_t tss = 0x3000;

@@ -3,11 +3,12 @@
  * Random user-mode instruction sequences, generated from the instruction table, on the host's processor and
  * in the interpreter: registers, flags, x87, SSE, memory and the exception must agree bit for bit.
  *
- *   fuzz_cpu [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-v]
+ *   fuzz_cpu [-e ENGINE] [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-v]
  *
  * Case k of seed s is case 0 of seed s + k, which is how a mismatch is reported. -i and -c (fpu, mmx, sse,
- * int) choose rows by the beginning of their name and by class; -l is the longest sequence. Not covered,
- * because the host's kernel, not its processor, decides: system instructions, segment loads, far transfers.
+ * int) choose rows by the beginning of their name and by class; -l is the longest sequence. -e tlb runs the
+ * translator instead of the interpreter. Not covered, because the host's kernel, not its processor, decides:
+ * system instructions, segment loads, far transfers.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #include "core/insn.h"
 #include "tests/cpu/guest.h"
+#include "translate/translate.h"
 
 #define LENGTH_MAX 32u
 
@@ -27,7 +29,7 @@ static const char *const insn_names[INSN_COUNT] = {
 
 struct options {
   uint64_t cases, seed;
-  const char *name, *class_name;
+  const char *name, *class_name, *engine;
   unsigned length;
   bool verbose;
 };
@@ -397,8 +399,9 @@ static void print_case(const struct test_case *t) {
 
 /*
  * What processors may do differently: an access across 4 GiB may or may not be #GP (SDM vol. 3, 5.3); the
- * priority of #AC; CMPS may read its operands in either order, and a fault in a repeated CMPS or SCAS may or may
- * not take back the flags; what MASKMOVQ, ENTER and PUSHA have done when they fault. AMD's MXCSR has a bit more.
+ * priority of #AC; CMPS may read its operands in either order, and a fault in a repeated CMPS or SCAS may
+ * or may not take back the flags; what MASKMOVQ, ENTER and PUSHA have done when they fault. AMD's MXCSR has a
+ * bit more.
  */
 static bool processors_vary(const struct test_case *t, const struct native_state *h,
                             const struct native_state *g) {
@@ -422,8 +425,8 @@ static bool run_case(struct guest *g, const struct options *o, uint64_t seed) {
   make_case(&t, o);
   memcpy((void *)(uintptr_t)NATIVE_CODE, t.code, sizeof t.code);
   memcpy((void *)(uintptr_t)NATIVE_DATA, t.data, sizeof t.data);
-  memcpy(g->code, t.code, sizeof t.code);
-  memcpy(g->data, t.data, sizeof t.data);
+  guest_put_code(g, t.code);
+  guest_put_data(g, t.data);
   struct native_state host = t.state, guest = t.state;
   native_run(&host);
   guest_run(g, &guest, 100000);
@@ -442,12 +445,13 @@ static bool run_case(struct guest *g, const struct options *o, uint64_t seed) {
 
 static void parse(struct options *o, int argc, char **argv) {
   int c;
-  while ((c = getopt(argc, argv, "n:s:i:c:l:v")) != -1) {
+  while ((c = getopt(argc, argv, "n:s:i:c:e:l:v")) != -1) {
     switch (c) {
     case 'n': o->cases = strtoull(optarg, NULL, 0); break;
     case 's': o->seed = strtoull(optarg, NULL, 0); break;
     case 'i': o->name = optarg; break;
     case 'c': o->class_name = optarg; break;
+    case 'e': o->engine = optarg; break;
     case 'l': o->length = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'v': o->verbose = true; break;
     default: exit(2);
@@ -460,11 +464,13 @@ static void parse(struct options *o, int argc, char **argv) {
 int main(int argc, char **argv) {
   struct options o = {.cases = 20000, .seed = 1, .length = 6};
   parse(&o, argc, argv);
+  struct guest *g = guest_new("max");
+  if (o.engine && strcmp(o.engine, "tlb") == 0)
+    guest_use_engine(g, &engine_tlb);
   if (!native_init()) {
     printf("32-bit code cannot be run on this host\n0 passed, 0 failed\n");
     return 0;
   }
-  struct guest *g = guest_new("max");
   uint64_t failed = 0;
   choose_rows(&o);
   if (row_count == 0) {

@@ -69,6 +69,14 @@ static uint8_t *add_ram(struct guest *g, const char *name, uint32_t pa, uint32_t
   return block->host;
 }
 
+static void protect_page(void *opaque, uint8_t *host_page) {
+  struct machine *m = opaque;
+  if (host_page)
+    tlb_protect_host_page(m->cpu[0], host_page);
+  else
+    tlb_flush(m->cpu[0], false);
+}
+
 struct guest *guest_new(const char *model) {
   struct guest *g = calloc(1, sizeof *g);
   if (!g || !(g->machine.mem = mem_new()))
@@ -80,14 +88,31 @@ struct guest *guest_new(const char *model) {
   g->cpu = cpu_new(&g->machine, cpu_model_find(model));
   g->machine.cpu[0] = g->cpu;
   g->machine.cpu_count = 1;
+  g->machine.mem->listener = &g->machine;
+  g->machine.mem->on_protect = protect_page;
+  memset(g->low + HANDLERS, 0xf4, 256 * 16); /* HLT */
   return g;
 }
 
 void guest_free(struct guest *g) {
+  if (g->engine)
+    g->engine->destroy(g->cpu);
   cpu_free(g->cpu);
   mem_free(g->machine.mem);
   free(g);
 }
+
+void guest_use_engine(struct guest *g, const struct engine *engine) {
+  if (engine->init(g->cpu, NULL) != 0)
+    abort();
+  g->engine = engine;
+}
+
+void guest_put_code(struct guest *g, const uint8_t *code) {
+  mem_dma_write(g->machine.mem, NATIVE_CODE, code, NATIVE_CODE_SIZE);
+}
+
+void guest_put_data(struct guest *g, const uint8_t *data) { memcpy(g->data, data, NATIVE_DATA_SIZE); }
 
 static void load_segment(struct guest *g, int seg, uint16_t sel, uint16_t attr) {
   struct seg *s = &g->cpu->seg[seg];
@@ -136,19 +161,30 @@ void guest_run(struct guest *g, struct native_state *state, unsigned steps) {
   guest_continue(g, state, steps);
 }
 
-void guest_continue(struct guest *g, struct native_state *state, unsigned steps) {
+/* To the HLT of an exception's handler. */
+static void run_cpu(struct guest *g, unsigned steps) {
   struct cpu *cpu = g->cpu;
-  while (cpu->cpl == 3 && steps-- > 0) {
+  if (g->engine) {
+    cpu->icount_limit = cpu->icount + steps;
+    g->engine->run(cpu);
+    return;
+  }
+  while (!cpu->halted && !cpu->shutdown && steps-- > 0) {
     interp_step(cpu);
     if (cpu->pending & PEND_TRAP)
       cpu_deliver_events(cpu);
   }
+}
+
+void guest_continue(struct guest *g, struct native_state *state, unsigned steps) {
+  struct cpu *cpu = g->cpu;
+  run_cpu(g, steps);
   memcpy(state->gpr, cpu->gpr, sizeof cpu->gpr);
   memcpy(&state->fx, &cpu->fx, sizeof cpu->fx);
   state->vector = -1;
   state->eip = cpu->eip;
   state->eflags = cpu->eflags;
-  if (cpu->cpl == 3)
+  if (!cpu->halted)
     return;
   state->vector = (int)((cpu->eip - LOW_LA - HANDLERS) / 16);
   bool has_error = cpu->gpr[ESP] == LOW_LA + STACK0 - 24;

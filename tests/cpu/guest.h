@@ -12,12 +12,18 @@
 
 struct guest {
   struct machine machine;
+  const struct engine *engine; /* NULL: the interpreter, step by step */
   struct cpu *cpu;
   uint8_t *low, *code, *data; /* host pointers: physical 0, NATIVE_CODE, NATIVE_DATA */
 };
 
 struct guest *guest_new(const char *model);
 void guest_free(struct guest *g);
+/* Run by this engine from now on. */
+void guest_use_engine(struct guest *g, const struct engine *engine);
+/* Fill the two areas. */
+void guest_put_code(struct guest *g, const uint8_t *code);
+void guest_put_data(struct guest *g, const uint8_t *data);
 /* Load a state into the CPU, ready to step; and read it back. */
 void guest_load(struct guest *g, const struct native_state *state);
 /* As native_run, interpreted; `steps` bounds it (vector -1 when they are used up). */

@@ -18,6 +18,7 @@
 
 static struct native_state *volatile current; /* raise() is known not to look at it */
 static volatile bool inside;
+static struct sigaction previous[NSIG];
 static gregset_t saved_gregs;
 static uint8_t saved_fp[512];
 static const int greg_of[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI};
@@ -69,21 +70,26 @@ static void leave(ucontext_t *uc, int vector) {
   inside = false;
 }
 
+/* A signal of the emulator's own. */
+static void pass_on(int sig, siginfo_t *info, void *context) {
+  if (sig == SIGFPE && hostfpu_sigfpe(context))
+    return;
+  if (previous[sig].sa_flags & SA_SIGINFO)
+    previous[sig].sa_sigaction(sig, info, context);
+  else if (sig != SIGVTALRM)
+    signal(sig, SIG_DFL); /* a crash: it happens again */
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
   /* The kernel leaves AC as the code had it. */
   __asm__ volatile("pushf\n\tandl %0, (%%rsp)\n\tpopf" : : "i"(~FL_AC) : "cc", "memory");
-  (void)info;
   ucontext_t *uc = context;
-  if (!inside && sig == SIGFPE && hostfpu_sigfpe(uc))
-    return;
-  if (!inside && sig == SIGUSR1 && current)
+  if (inside && sig != SIGUSR1)
+    leave(uc, sig == SIGVTALRM ? -1 : (int)uc->uc_mcontext.gregs[REG_TRAPNO]);
+  else if (!inside && sig == SIGUSR1 && current)
     enter(uc);
-  else if (inside && sig == SIGVTALRM)
-    leave(uc, -1);
-  else if (inside && sig != SIGUSR1)
-    leave(uc, (int)uc->uc_mcontext.gregs[REG_TRAPNO]);
-  else if (sig != SIGVTALRM)
-    signal(sig, SIG_DFL); /* our own crash: it happens again */
+  else
+    pass_on(sig, info, context);
 }
 
 bool native_init(void) {
@@ -104,7 +110,7 @@ bool native_init(void) {
   sigemptyset(&action.sa_mask);
   static const int signals[] = {SIGUSR1, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGVTALRM};
   for (unsigned i = 0; i < sizeof signals / sizeof signals[0]; i++)
-    sigaction(signals[i], &action, NULL);
+    sigaction(signals[i], &action, &previous[signals[i]]);
   /* Flat data segments: 64-bit mode ignores them and 32-bit code needs them. */
   __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(USER_DS));
   done = true;

@@ -26,7 +26,8 @@ struct native_state {
   uint32_t error, cr2;
 };
 
-/* Map the two areas and install the signal handlers. False where the host cannot do it. */
+/* Map the two areas and install the signal handlers; signals of the emulator's own go to the handlers found
+ * (so an engine comes first). False where the host cannot do it. */
 bool native_init(void);
 /* Run from state->eip to the first exception. */
 void native_run(struct native_state *state);

@@ -255,6 +255,7 @@ struct cpu {
   uint64_t features; /* FEAT_* of the model */
   void *engine_data; /* owned by the engine */
   /* Engine hooks, NULL under the interpreter: translated code depends on what is announced here. */
+  void (*on_tlb_flush_page)(struct cpu *, uint32_t la); /* INVLPG */
   void (*on_tlb_flush)(struct cpu *, bool keep_global); /* linear to physical mapping changed */
   void (*on_mode_change)(struct cpu *); /* mode, CS base or limit changed */
   void (*on_ferr)(struct cpu *, int level); /* FERR# changed (x87 error with CR0.NE clear); set by the board */

@@ -192,6 +192,13 @@ static void walk_or_raise(struct cpu *cpu, uint32_t la, uint32_t access, struct 
   cpu_raise_pf(cpu, la, error);
 }
 
+uint32_t paging_translate_code(struct cpu *cpu, uint32_t la, uint32_t access, bool *global) {
+  struct walk w;
+  walk_or_raise(cpu, la, access | PF_FETCH, &w, true);
+  *global = (w.rights & PTE_G) && (cpu->cr4 & CR4_PGE);
+  return w.pa;
+}
+
 uint32_t paging_translate(struct cpu *cpu, uint32_t la, uint32_t access) {
   struct walk w;
   walk_or_raise(cpu, la, access, &w, true);
@@ -321,8 +328,8 @@ void tlb_flush_page(struct cpu *cpu, uint32_t la) {
     clear_entry(cpu, la >> 12);
   }
   cpu->fetch_page = 0;
-  if (cpu->on_tlb_flush)
-    cpu->on_tlb_flush(cpu, false);
+  if (cpu->on_tlb_flush_page)
+    cpu->on_tlb_flush_page(cpu, la);
 }
 
 static void protect_entries(struct cpu *cpu, const uint32_t *pages, uint32_t count, const uint8_t *host_page) {

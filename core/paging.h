@@ -23,6 +23,8 @@
  * return the physical address (A20 applied). Raises #PF.
  */
 uint32_t paging_translate(struct cpu *cpu, uint32_t la, uint32_t access);
+/* The same for fetching code; *global: the mapping survives a CR3 write. */
+uint32_t paging_translate_code(struct cpu *cpu, uint32_t la, uint32_t access, bool *global);
 /* The same without side effects and without raising, at supervisor rights: for debuggers. False if not mapped. */
 bool paging_probe(const struct cpu *cpu, uint32_t la, uint32_t *pa);
 

@@ -17,6 +17,7 @@
 
 #define MAX_BLOCKS (1u << 19)
 #define MAX_MAPS (1u << 22)
+#define RAN_BYTES (1u << 17)
 #define MAX_INSNS (1u << 19)
 
 static void *sparse(size_t size) {
@@ -50,7 +51,8 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->insns = sparse(MAX_INSNS * sizeof *j->insns);
   j->hash = sparse(JIT_HASH * sizeof *j->hash);
   j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
-  if (!j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+  j->ran = sparse(RAN_BYTES);
+  if (!j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -70,6 +72,8 @@ void jit_cache_free(struct jit *j) {
     munmap(j->insns, MAX_INSNS * sizeof *j->insns);
   if (j->hash)
     munmap(j->hash, JIT_HASH * sizeof *j->hash);
+  if (j->ran)
+    munmap(j->ran, RAN_BYTES);
   if (j->page_blocks)
     munmap(j->page_blocks, MEM_PAGES * sizeof *j->page_blocks);
 }

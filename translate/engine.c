@@ -60,9 +60,17 @@ static void on_code_write(void *opaque, uint32_t pa, unsigned size) {
 
 static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   struct jit *j = cpu->engine_data;
-  (void)keep_global;
-  memset(j->ids, 0, sizeof j->ids);
+  /* what supervisor code left in the jump cache is global, see remember_jump */
+  for (unsigned i = 0; i < JIT_IDS; i++)
+    if (!keep_global || (j->ids[i].mode & MODE_USER))
+      j->ids[i].id = 0;
   jit_rekey(cpu);
+}
+
+static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
+  struct jit *j = cpu->engine_data;
+  if (j->ran[la >> 15] >> (la >> 12 & 7) & 1)
+    on_tlb_flush(cpu, false);
 }
 
 static void tlb_engine_flush(struct cpu *cpu) {
@@ -72,11 +80,14 @@ static void tlb_engine_flush(struct cpu *cpu) {
 
 /* --- running --- */
 
-static struct block *find_block(struct jit *j) {
+/* *keep: the way from EIP to the block may be remembered until the next flush. */
+static struct block *find_block(struct jit *j, bool *keep) {
   struct cpu *cpu = j->cpu;
   uint32_t access = PF_FETCH | (cpu->cpl == 3 ? PF_USER : 0);
   uint32_t la = cpu->seg[CS].base + cpu->eip;
-  uint32_t pa = paging_translate(cpu, la, access);
+  bool global;
+  uint32_t pa = paging_translate_code(cpu, la, access, &global);
+  *keep = global || (cpu->mode & MODE_USER) || !(cpu->cr4 & CR4_PGE);
   bool crosses = false;
   j->stat.lookups++;
   struct block *b = jit_find(j, pa, cpu->eip, NO_PAGE, &crosses);
@@ -88,6 +99,9 @@ static struct block *find_block(struct jit *j) {
 }
 
 static void remember_jump(struct cpu *cpu, const struct block *b) {
+  struct jit *j = cpu->engine_data;
+  uint32_t la = cpu->seg[CS].base + cpu->eip;
+  j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7));
   struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
   e->host = (uint32_t)(uintptr_t)b->host;
@@ -142,7 +156,8 @@ static bool turn(struct jit *j, uint32_t *link) {
     return true;
   }
   uint64_t flushes = j->stat.flushes;
-  struct block *b = find_block(j);
+  bool keep;
+  struct block *b = find_block(j, &keep);
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
     step(j);
@@ -150,7 +165,8 @@ static bool turn(struct jit *j, uint32_t *link) {
   }
   if (j->stat.flushes == flushes)
     link_exit(j, *link, b);
-  remember_jump(cpu, b);
+  if (keep)
+    remember_jump(cpu, b);
   enter_block(j, b);
   *link = (uint32_t)cpu->scratch[SCR_LINK];
   return true;
@@ -208,6 +224,7 @@ static int tlb_init(struct cpu *cpu, const char *options) {
     return err;
   }
   cpu->on_tlb_flush = on_tlb_flush;
+  cpu->on_tlb_flush_page = on_tlb_flush_page;
   cpu->on_mode_change = jit_rekey;
   cpu->machine->mem->on_code_write = on_code_write;
   jit_rekey(cpu);
@@ -218,6 +235,7 @@ static int tlb_init(struct cpu *cpu, const char *options) {
 static void tlb_destroy(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
   cpu->on_tlb_flush = NULL;
+  cpu->on_tlb_flush_page = NULL;
   cpu->on_mode_change = NULL;
   if (!j)
     return;

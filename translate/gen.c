@@ -153,13 +153,13 @@ void gen_exec(struct gen *g, const struct insn *in) {
   emit_call_to(e, j->stub_exec);
   g->fpu_ready = false;
   g->fcs_known = 0;
-  if (d->attr & A_END) {
-    emit_jmp_to(e, j->stub_exit);
-    g->ended = true;
-    return;
-  }
   emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
   gen_cold(g, COLD_EXIT_LEAVE);
+  if (d->attr & A_END) { /* somewhere else, perhaps in another mode: EIP is in memory */
+    emit_load(e, R8, CPU_FIELD(eip));
+    gen_exit_lookup(g);
+    g->ended = true;
+  }
 }
 
 /* --- out-of-line paths --- */

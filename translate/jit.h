@@ -68,7 +68,7 @@ struct block {
 static inline bool mode_relative(uint32_t mode) {
   return (mode & (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING)) == (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING);
 }
-#define JIT_IDS 256u
+#define JIT_IDS 64u
 
 /* One (mode, CS base, CS limit) combination in use; see jit_rekey. */
 struct mode_id {
@@ -93,6 +93,7 @@ struct jit {
   struct block **page_blocks; /* by physical page number */
   struct mode_id ids[JIT_IDS];
   uint32_t next_id;
+  uint8_t *ran; /* bit per linear page: the jump cache may have entries for code there */
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
   const uint8_t *stub_exit; /* eip is in memory */

@@ -73,15 +73,18 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   j->stat.exec_calls++;
   j->stat.exec_class[insn_describe(in)->cls]++;
   bool retired = interp_execute(cpu, in);
-  cpu->budget += retired ? left - 1 : left;
+  /* Nothing can arrive before the next instruction, so a shadow has nothing to hold off. */
+  if (retired && !cpu->pending && cpu->icount + 1 < cpu->icount_limit)
+    cpu->shadow = SHADOW_NONE;
   uint32_t next = start + in->length;
   if (!(mode & MODE_CODE32))
     next &= 0xffff;
-  if (cpu->eip == next && retired && cpu->mode == mode && cpu->shadow == SHADOW_NONE && !cpu->halted &&
-      !cpu->shutdown && j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu)) {
-    cpu->budget -= left - 1;
+  bool in_sequence = cpu->eip == next && cpu->mode == mode && j->stat.invalidated == before;
+  bool ends = insn_describe(in)->attr & A_END;
+  if (retired && (in_sequence || ends) && cpu->shadow == SHADOW_NONE && !cpu->halted && !cpu->shutdown &&
+      !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !(cpu->eflags & FL_RF) && !must_leave(cpu))
     return 1;
-  }
+  cpu->budget += retired ? left - 1 : left;
   return 0;
 }
 

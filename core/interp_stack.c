@@ -87,7 +87,12 @@ HANDLER(POPA) {
       set_reg_v(cpu, r, in->opsize, v[r]);
 }
 
-HANDLER(PUSHF) { push_v(cpu, in->opsize, control_pushf(cpu)); }
+/* VME makes PUSHF work at low IOPL, but not PUSHFD. */
+HANDLER(PUSHF) {
+  if (in->opsize == 4 && cpu_v86(cpu) && cpu_iopl(cpu) < 3)
+    cpu_raise_error(cpu, EXC_GP, 0);
+  push_v(cpu, in->opsize, control_pushf(cpu));
+}
 
 HANDLER(POPF) {
   uint32_t v = peek_v(cpu, in->opsize, 0);

@@ -75,7 +75,7 @@ static void decode_slow(struct cpu *cpu, struct insn *in, uint8_t buf[INSN_MAX],
   }
 }
 
-static struct memo *fetch_slow(struct cpu *cpu, struct memo *m, uint64_t key) {
+static __attribute__((noinline)) struct memo *fetch_slow(struct cpu *cpu, struct memo *m, uint64_t key) {
   uint8_t buf[16] = {0};
   struct insn in;
   unsigned avail = cpu_fetch(cpu, buf, 1);
@@ -116,7 +116,7 @@ static bool traps_after(const struct cpu *cpu, uint16_t id) {
 }
 
 /* After the handler: EIP, RF, the count. An unfinished repeated instruction keeps all three. */
-static void step_special(struct cpu *cpu, const struct memo *m) {
+static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct memo *m) {
   const struct insn_desc *d = insn_describe(&m->in);
   uint32_t start = cpu->eip;
   check_attributes(cpu, d->attr);
@@ -148,7 +148,8 @@ static inline void step(struct cpu *cpu) {
     m->handler(cpu, &m->in);
     cpu->eip = cpu->next_eip;
     cpu->icount++;
-    cpu->eflags &= ~FL_RF;
+    if (__builtin_expect(cpu->eflags & FL_RF, 0))
+      cpu->eflags &= ~FL_RF;
   }
   cpu->stat.interp_insns++;
   if (__builtin_expect(trap, 0) && traps_after(cpu, id))
@@ -185,8 +186,11 @@ static void interp_run(struct cpu *cpu) {
   if (sigsetjmp(env, 0) != 0)
     cpu_deliver_exception(cpu);
   while (cpu->icount < cpu->icount_limit) {
-    if (__builtin_expect(cpu->pending | cpu->halted | cpu->shutdown, 0)) {
-      if (cpu->shutdown || (cpu->pending & PEND_EXIT))
+    uint32_t pending = cpu->pending;
+    if (!(cpu->eflags & FL_IF))
+      pending &= ~PEND_INTR; /* guests poll with interrupts off for long */
+    if (__builtin_expect(pending | cpu->halted | cpu->shutdown, 0)) {
+      if (cpu->shutdown || (pending & PEND_EXIT))
         break;
       if (cpu_deliver_events(cpu))
         continue;

@@ -25,6 +25,7 @@
 #define HIDDEN_FRAME_MS 200
 #define MESSAGE_MS 5000
 #define KEYS 0x300
+#define WINDOW_MIN 100
 #define STRETCH_MAX 4 /* largest whole factor made by nearest neighbour */
 
 struct sdl_window {
@@ -37,6 +38,7 @@ struct sdl_window {
   int stretched_by;
   uint32_t *shadow; /* the guest's picture, ours to read without the lock */
   int width, height; /* of the guest's picture */
+  int asked_width, asked_height; /* of the window */
   bool sized_by_user, hidden, captured, fullscreen, expose, done;
   bool pressed[KEYS];
   int buttons;
@@ -79,8 +81,11 @@ static void message_show(struct sdl_window *w, const char *format, const char *w
 /* The largest whole factor that leaves the window within two thirds of the screen; shrink what does not fit. */
 static void window_fit(struct sdl_window *w) {
   SDL_Rect area = {0, 0, 1024, 768};
-  int display = SDL_GetWindowDisplayIndex(w->window), factor = 1;
+  int display = SDL_GetWindowDisplayIndex(w->window), factor = 1, top = 0, left = 0, bottom = 0, right = 0;
   SDL_GetDisplayUsableBounds(display < 0 ? 0 : display, &area);
+  SDL_GetWindowBordersSize(w->window, &top, &left, &bottom, &right);
+  area.w -= left + right;
+  area.h -= top + bottom;
   while ((factor + 1) * w->width <= area.w * 2 / 3 && (factor + 1) * w->height <= area.h * 2 / 3)
     factor++;
   int width = w->width * factor, height = w->height * factor;
@@ -92,7 +97,9 @@ static void window_fit(struct sdl_window *w) {
     width = width * area.h / height;
     height = area.h;
   }
-  SDL_SetWindowSize(w->window, width > 0 ? width : 1, height > 0 ? height : 1);
+  w->asked_width = width > WINDOW_MIN ? width : WINDOW_MIN;
+  w->asked_height = height > WINDOW_MIN ? height : WINDOW_MIN;
+  SDL_SetWindowSize(w->window, w->asked_width, w->asked_height);
 }
 
 static void stretched_drop(struct sdl_window *w) {
@@ -350,7 +357,7 @@ static void window_event(struct sdl_window *w, const SDL_WindowEvent *e) {
     capture_set(w, false);
     break;
   case SDL_WINDOWEVENT_RESIZED:
-    if (!w->fullscreen)
+    if (!w->fullscreen && (e->data1 != w->asked_width || e->data2 != w->asked_height))
       w->sized_by_user = true;
     w->expose = true;
     break;
@@ -460,7 +467,7 @@ struct sdl_window *sdl_open(struct machine *m, const char *name, char *error, si
     w->renderer = SDL_CreateRenderer(w->window, -1, SDL_RENDERER_SOFTWARE);
   if (!w->renderer)
     return open_failed(w, error, size, "no renderer");
-  SDL_SetWindowMinimumSize(w->window, 160, 100);
+  SDL_SetWindowMinimumSize(w->window, WINDOW_MIN, WINDOW_MIN);
   SDL_StopTextInput(); /* an input method must not swallow keys */
   w->width = w->height = 0;
   w->expose = true;

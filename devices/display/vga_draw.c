@@ -15,6 +15,8 @@
 
 #define LINE_MAX 8192 /* colour indices of one line, with room for a panned-in character */
 #define HEIGHT_MAX 2048
+#define WIDTH_MIN 128
+#define HEIGHT_MIN 60
 
 static uint64_t bits_to_bytes[256]; /* leftmost pixel (bit 7) in the lowest byte, values 0 or 1 */
 
@@ -110,8 +112,14 @@ static void frame_compute(const struct vga *v, struct vga_frame *f) {
     frame_vbe(v, f);
   else
     frame_vga(v, f);
-  if ((v->seq[1] & 0x20) || !(v->attr_index & 0x20))
+  bool unlikely = f->width < WIDTH_MIN || f->height < HEIGHT_MIN; /* not programmed yet, or half of it */
+  if (unlikely || (v->seq[1] & 0x20) || !(v->attr_index & 0x20)) {
+    const struct surface *s = &v->display.surface;
+    memset(f, 0, sizeof *f); /* keep the size: windows need not follow every step of a mode change */
     f->kind = VGA_BLANK;
+    f->width = s->width ? s->width : 720;
+    f->height = s->height ? s->height : 400;
+  }
 }
 
 /* ---- palette --------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/insn.h"
@@ -397,9 +398,14 @@ static void print_case(const struct test_case *t) {
          fx->mxcsr);
 }
 
+/* An address where only one side has anything: the guest's tables (a fault with P set), an engine's code cache. */
+static bool mapped_on_host(uint32_t la) {
+  return msync((void *)(uintptr_t)(la & ~(MEM_PAGE - 1)), MEM_PAGE, MS_ASYNC) == 0;
+}
+
 /*
  * What processors may do differently: an access across 4 GiB may or may not be #GP (SDM vol. 3, 5.3); the
- * priority of #AC; CMPS may read its operands in either order, and a fault in a repeated CMPS or SCAS may
+ * priorities of #AC and #MF; CMPS may read its operands in either order, and a fault in a repeated CMPS or SCAS may
  * or may not take back the flags; what MASKMOVQ, ENTER and PUSHA have done when they fault. AMD's MXCSR has a
  * bit more.
  */
@@ -409,10 +415,12 @@ static bool processors_vary(const struct test_case *t, const struct native_state
   for (unsigned i = 0; i < sizeof names / sizeof names[0] && h->vector != EXC_BP; i++)
     if (contains(t, names[i]))
       return true;
+  if (g->vector == EXC_PF && ((g->error & 1) || mapped_on_host(g->cr2)))
+    return true;
+  if (h->vector == EXC_MF && g->vector == EXC_PF)
+    return true;
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && (g->vector == EXC_PF || g->vector == EXC_AC))
     return g->vector == EXC_AC || g->cr2 + 512 < 1024;
-  if (g->vector == EXC_PF && (g->error & 1)) /* hit the guest's own tables, which the host does not have */
-    return true;
   if (h->fx.mxcsr & 0xffff0000u)
     return true;
   return h->vector == EXC_AC && (g->vector == EXC_PF || g->vector == EXC_GP || g->vector == EXC_MF);

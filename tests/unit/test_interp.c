@@ -511,7 +511,7 @@ END_TEST
 
 START_TEST(test_privilege) {
   distinct_gates();
-  static const char *const cpl0[] = {
+  static const char cpl0[][4] = { /* padded: three bytes are copied */
     "\xf4", "\x0f\x20\xc0", "\x0f\x22\xd8", "\x0f\x06", "\x0f\x01\x13", "\x0f\x30", "\x0f\x09",
   };
   for (size_t i = 0; i < sizeof cpl0 / sizeof cpl0[0]; i++) {

@@ -398,16 +398,16 @@ static void print_case(const struct test_case *t) {
          fx->mxcsr);
 }
 
-/* An address where only one side has anything: the guest's tables (a fault with P set), an engine's code cache. */
+/* Where only one side has anything: the guest's tables (a fault with P set), an engine's code cache. */
 static bool mapped_on_host(uint32_t la) {
   return msync((void *)(uintptr_t)(la & ~(MEM_PAGE - 1)), MEM_PAGE, MS_ASYNC) == 0;
 }
 
 /*
  * What processors may do differently: an access across 4 GiB may or may not be #GP (SDM vol. 3, 5.3); the
- * priorities of #AC and #MF; CMPS may read its operands in either order, and a fault in a repeated CMPS or SCAS may
- * or may not take back the flags; what MASKMOVQ, ENTER and PUSHA have done when they fault. AMD's MXCSR has a
- * bit more.
+ * priorities of #AC and #MF; CMPS may read its operands in either order, and a fault in a repeated CMPS or
+ * SCAS may or may not take back the flags; what MASKMOVQ, ENTER and PUSHA have done when they fault. AMD's
+ * MXCSR has a bit more.
  */
 static bool processors_vary(const struct test_case *t, const struct native_state *h,
                             const struct native_state *g) {
@@ -417,11 +417,13 @@ static bool processors_vary(const struct test_case *t, const struct native_state
       return true;
   if (g->vector == EXC_PF && ((g->error & 1) || mapped_on_host(g->cr2)))
     return true;
-  if (h->vector == EXC_MF && g->vector == EXC_PF)
+  if (h->vector == EXC_MF && (g->vector == EXC_PF || g->vector == EXC_GP))
     return true;
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && (g->vector == EXC_PF || g->vector == EXC_AC))
     return g->vector == EXC_AC || g->cr2 + 512 < 1024;
   if (h->fx.mxcsr & 0xffff0000u)
+    return true;
+  if (h->vector == EXC_PF && g->vector == EXC_AC)
     return true;
   return h->vector == EXC_AC && (g->vector == EXC_PF || g->vector == EXC_GP || g->vector == EXC_MF);
 }

@@ -112,10 +112,11 @@ static bool expectation(const char *path, char *out, size_t size) {
   FILE *f = fopen(path, "r");
   if (!f)
     return false;
+  size_t length = 0;
   out[0] = 0;
   while (fgets(line, sizeof line, f))
-    if (strncmp(line, ";= ", 3) == 0 && strlen(out) + strlen(line) < size)
-      strcat(out, line + 3);
+    if (strncmp(line, ";= ", 3) == 0 && length < size)
+      length += (size_t)snprintf(out + length, size - length, "%s", line + 3);
   fclose(f);
   return true;
 }

@@ -68,7 +68,8 @@ static inline void put16(struct bed *b, uint32_t pa, uint16_t v) { memcpy(b->ram
 static inline void put64(struct bed *b, uint32_t pa, uint64_t v) { memcpy(b->ram + pa, &v, 8); }
 
 /* access: descriptor byte 5; flags: the G, D nibble. */
-static inline void put_desc(struct bed *b, uint32_t at, uint32_t base, uint32_t limit, unsigned access, unsigned flags) {
+static inline void put_desc(struct bed *b, uint32_t at, uint32_t base, uint32_t limit, unsigned access,
+                            unsigned flags) {
   put32(b, at, base << 16 | (limit & 0xffff));
   put32(b, at + 4, (base & 0xff000000u) | flags << 20 | (limit & 0xf0000) | access << 8 | (base >> 16 & 0xff));
 }

@@ -254,11 +254,13 @@ static void timer_update(struct apic *a) {
 
 static void timer_fire(void *opaque) {
   struct apic *a = opaque;
-  accept(a, (uint8_t)a->lvt[LVT_TIMER], false);
+  uint8_t vector = (uint8_t)a->lvt[LVT_TIMER];
+  bool taken = !test(a->irr, vector);
+  accept(a, vector, false);
   if (!periodic(a))
     return;
-  int64_t period = a->tmict * divider(a);
-  a->expiry += period;
+  if (taken) /* else the last one still waits, and this one is owed */
+    a->expiry += a->tmict * divider(a);
   if (bus_clocks(a) - a->expiry > (int64_t)a->hz) /* more than a second is owed: forget it */
     timer_update(a);
   else

@@ -102,10 +102,13 @@ static int parallel_init(struct device *dev, const struct device_args *args) {
 }
 
 static const struct field parallel_fields[] = {
-    FIELD(U8, struct parallel, data),     FIELD(U8, struct parallel, control),
-    FIELD(U8, struct parallel, pending),  FIELD(BOOL, struct parallel, busy),
+    FIELD(U8, struct parallel, data),
+    FIELD(U8, struct parallel, control),
+    FIELD(U8, struct parallel, pending),
+    FIELD(BOOL, struct parallel, busy),
     FIELD(BOOL, struct parallel, ack),
-    FIELD(TIMER, struct parallel, timer), FIELDS_END,
+    FIELD(TIMER, struct parallel, timer),
+    FIELDS_END,
 };
 
 const struct device_class parallel_class = {

@@ -118,6 +118,11 @@ int pic_ack(void *pic) {
   return vector;
 }
 
+bool pic_irq0_waits(void *pic) {
+  const struct pic_chip *c = &((const struct pic *)pic)->chip[0];
+  return c->irr & ~c->imr & 1;
+}
+
 int pic_intr(const struct device *dev) { return DEVICE(const struct pic, dev)->intr; }
 
 static void write_icw1(struct pic_chip *c, uint8_t value) {

@@ -16,6 +16,8 @@ extern const struct device_class pic_class;
 void pic_set_irq(void *pic, int n, int level);
 /* INTA cycle: the vector (0..255); spurious IRQ7 or IRQ15 if the request went away. Fits cpu->intr_ack. */
 int pic_ack(void *pic);
+/* Input 0 (the timer) is requested, unmasked and not acknowledged yet. For pit_config.irq_waits. */
+bool pic_irq0_waits(void *pic);
 /* Level of INTR. */
 int pic_intr(const struct device *dev);
 /* One line per controller, as in QEMU's "info pic". */

@@ -42,6 +42,8 @@ struct pit {
   struct timer timer;
   void (*tone)(void *opaque, int mode, uint32_t count);
   void *tone_opaque;
+  bool (*irq_waits)(void *opaque);
+  void *irq_waits_opaque;
 };
 
 static int64_t pit_ticks(const struct pit *p) {
@@ -121,13 +123,17 @@ static void pit_fire(void *opaque) {
   struct pit *p = opaque;
   struct pit_channel *c = &p->ch[0];
   int64_t now_ns = clock_now(p->dev.clock), now = muldiv64(now_ns, PIT_HZ, NS_PER_SEC);
-  if (c->mode != 0)
-    irq_lower(&p->dev.irq[0]);
-  irq_raise(&p->dev.irq[0]);
+  bool held_back = periodic(c) && p->irq_waits && p->irq_waits(p->irq_waits_opaque);
+  if (!held_back) {
+    if (c->mode != 0)
+      irq_lower(&p->dev.irq[0]);
+    irq_raise(&p->dev.irq[0]);
+  }
   if (!periodic(c))
     return;
   channel_sync(c, now);
-  p->next_edge += c->count;
+  if (!held_back)
+    p->next_edge += c->count;
   if (now - p->next_edge > OWED_MAX)
     p->next_edge += (now - p->next_edge) / c->count * c->count;
   pit_arm(p, now_ns);
@@ -334,6 +340,8 @@ static int pit_init(struct device *dev, const struct device_args *args) {
   if (config) {
     p->tone = config->tone;
     p->tone_opaque = config->tone_opaque;
+    p->irq_waits = config->irq_waits;
+    p->irq_waits_opaque = config->irq_waits_opaque;
   }
   timer_init(&p->timer, dev->clock, "pit", pit_fire, p);
   pit_reset(dev);

@@ -15,6 +15,10 @@ struct pit_config {
   /* Channel 2 was programmed: its mode (0..5) and its count in input clocks (1..65536). */
   void (*tone)(void *opaque, int mode, uint32_t count);
   void *tone_opaque;
+  /* Has the last edge of channel 0 not been taken yet (pic_irq0_waits)? Later ones are then held back, so
+   * that none is lost. NULL: unknown, edges come on time. */
+  bool (*irq_waits)(void *opaque);
+  void *irq_waits_opaque;
 };
 
 extern const struct device_class pit_class;

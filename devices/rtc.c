@@ -5,7 +5,8 @@
  * update-ended interrupts, divider reset, NMI mask in the index port.
  *
  * Nothing ticks: registers and flags follow from the clock when they are read, and timers run only for
- * interrupts that are enabled. Not modelled: daylight saving switch-over (DSE), the square-wave pin.
+ * interrupts that are enabled. Periodic interrupts that the guest was too late for are made up for. Not
+ * modelled: daylight saving switch-over (DSE), the square-wave pin.
  */
 #include "devices/rtc.h"
 
@@ -55,7 +56,6 @@ struct rtc {
   uint8_t index;
   bool nmi_masked;
   bool clock_vm;
-  int64_t host_start;  /* host time at power-on, ns */
   int64_t base_sec;    /* seconds since 1970 (in the CMOS's own time zone) ... */
   int64_t base_ns;     /* ... at this time of rtc_ns */
   int64_t seen_sec;    /* second up to which UF and AF are accounted for */
@@ -70,10 +70,8 @@ static int64_t host_ns(void) {
   return ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
 }
 
-/* Nanoseconds since power-on by the clock that drives the time of day. */
-static int64_t rtc_ns(const struct rtc *r) {
-  return r->clock_vm ? clock_now(r->dev.clock) : host_ns() - r->host_start;
-}
+/* Nanoseconds by the clock that drives the time of day: virtual since power-on, or the host's since 1970. */
+static int64_t rtc_ns(const struct rtc *r) { return r->clock_vm ? clock_now(r->dev.clock) : host_ns(); }
 
 static bool dividing(const struct rtc *r) { return (r->cmos[REG_A] & 0x70) <= 0x20; }
 static bool running(const struct rtc *r) { return !(r->cmos[REG_B] & B_SET) && dividing(r); }
@@ -253,10 +251,15 @@ static void periodic_fire(void *opaque) {
   int64_t period = period_ticks(r);
   if (!period)
     return;
-  r->cmos[REG_C] |= C_PF;
-  r->next_period += period;
-  if (xtal_now(r) - r->next_period > OWED_MAX)
+  if (xtal_now(r) - r->next_period > OWED_MAX) {
     restart_period(r);
+  } else if (r->cmos[REG_C] & C_PF) { /* not fetched yet: this one is owed */
+    timer_arm(&r->periodic, clock_now(r->dev.clock) + muldiv64(period, NS_PER_SEC, XTAL_HZ));
+    return;
+  } else {
+    r->next_period += period;
+  }
+  r->cmos[REG_C] |= C_PF;
   arm_periodic(r);
   update_line(r);
 }
@@ -425,14 +428,14 @@ static int rtc_init(struct device *dev, const struct device_args *args) {
   const struct rtc_config *config = args->config ? args->config : &defaults;
   bool counted = clock_is_counted(dev->clock);
   r->clock_vm = config->clock_vm || counted;
-  r->host_start = host_ns();
+  int64_t host = host_ns();
   r->base_sec = config->base;
   r->base_ns = rtc_ns(r);
   if (config->base == -1 && counted) {
     r->base_sec = COUNTED_BASE;
   } else if (config->base == -1) {
-    r->base_sec = r->host_start / NS_PER_SEC;
-    r->base_ns -= r->host_start % NS_PER_SEC;
+    r->base_sec = host / NS_PER_SEC;
+    r->base_ns -= host % NS_PER_SEC;
     if (config->localtime)
       r->base_sec += local_offset((time_t)r->base_sec);
   }

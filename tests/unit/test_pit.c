@@ -70,6 +70,28 @@ START_TEST(late_ticks_are_made_up) {
 }
 END_TEST
 
+static bool waits;
+static bool irq_waits(void *opaque) {
+  (void)opaque;
+  return waits;
+}
+
+START_TEST(unserved_ticks_are_held_back) {
+  struct rig *r = rig_new();
+  struct pit_config config = {.irq_waits = irq_waits};
+  pit = rig_add(r, &pit_class, &(struct device_args){.id = "pit", .port = {0x40}, .config = &config});
+  program(r, 0, 0x34, 11932);
+  r->edges[0] = 0;
+  waits = true; /* interrupts are off for 100 ms */
+  rig_advance(r, 100000000);
+  ck_assert_uint_eq(r->edges[0], 0);
+  waits = false;
+  rig_advance(r, 905000000);
+  ck_assert_uint_eq(r->edges[0], 100);
+  rig_free(r);
+}
+END_TEST
+
 START_TEST(one_shot) {
   struct rig *r = setup();
   program(r, 0, 0x30, 1000);
@@ -203,5 +225,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(pit, rate_does_not_drift, late_ticks_are_made_up, one_shot, counts, read_back,
-          reload_waits_for_the_period, channel2, fuzz)
+RIG_SUITE(pit, rate_does_not_drift, late_ticks_are_made_up, unserved_ticks_are_held_back, one_shot, counts,
+          read_back, reload_waits_for_the_period, channel2, fuzz)

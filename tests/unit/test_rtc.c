@@ -135,6 +135,16 @@ START_TEST(periodic) {
   }
   ck_assert_uint_ge(count, 1023);
   ck_assert_uint_le(count, 1025);
+  rig_advance(r, 50000000); /* nobody looks for 50 ms */
+  for (int i = 0; i < 9500; i++) {
+    rig_advance(r, 100000);
+    if (r->level[0]) {
+      count++;
+      get(r, 0x0c);
+    }
+  }
+  ck_assert_uint_ge(count, 2046);
+  ck_assert_uint_le(count, 2049);
   put(r, 0x0a, 0x20); /* no rate */
   get(r, 0x0c);
   r->edges[0] = 0;

@@ -431,6 +431,19 @@ START_TEST(masked_stores) {
   CODE(0x66, 0x0f, 0xf7, 0xca);
   ck_assert_int_eq(run(), EXC_PF);
   ck_assert_uint_eq(data32(NATIVE_DATA_SIZE - 8), 0xdddddddd); /* nothing before the fault */
+  /* MASKMOVQ, which is an MMX instruction: TOP = 0, and registers by physical number. */
+  reset_state();
+  s.fx.fsw = 3 << FSW_TOP_SHIFT;
+  s.fx.ftw = 0;
+  memset(s.fx.st[(1 - 3) & 7], 0x5c, 8);
+  memset(s.fx.st[(2 - 3) & 7], 0, 8);
+  s.fx.st[(2 - 3) & 7][6] = 0xff;
+  memset(g->data + 0x100, 0xee, 8);
+  CODE(0x0f, 0xf7, 0xca); /* maskmovq mm1, mm2 */
+  ck_assert_int_eq(run(), EXC_BP);
+  ck_assert_uint_eq(data32(0x104), 0xee5ceeee);
+  ck_assert_uint_eq(s.fx.fsw, 0);
+  ck_assert_uint_eq(s.fx.ftw, 0xff);
 }
 END_TEST
 

@@ -291,7 +291,10 @@ static int add_timers(struct pc *pc) {
                 &(struct device_args){.id = "pit",
                                       .port = {0x40},
                                       .irq = {line(pc, legacy_timer_irq, 0)},
-                                      .config = &(struct pit_config){pcspk_tone, pc->pcspk}});
+                                      .config = &(struct pit_config){.tone = pcspk_tone,
+                                                                     .tone_opaque = pc->pcspk,
+                                                                     .irq_waits = pic_irq0_waits,
+                                                                     .irq_waits_opaque = pc->pic}});
   pc->rtc = add(pc, &rtc_class,
                 &(struct device_args){.id = "rtc",
                                       .port = {0x70},

@@ -36,7 +36,7 @@ static struct rig *setup(void) {
   struct device *pit =
       rig_add(r, &pit_class,
               &(struct device_args){
-                  .id = "pit", .port = {0x40}, .config = &(struct pit_config){pcspk_tone, speaker}});
+                  .id = "pit", .port = {0x40}, .config = &(struct pit_config){.tone = pcspk_tone, .tone_opaque = speaker}});
   ctl = rig_add(r, &sysctl_class,
                 &(struct device_args){.id = "sysctl",
                                       .port = {0x61, 0x92},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Screenshots: a surface as PNG (8-bit RGB, deflated by zlib) or binary PPM. The file appears under its name only when
- * it is complete: it is written beside it and renamed.
+ * Screenshots: a surface as PNG (8-bit RGB, deflated by zlib) or binary PPM. The file appears under its name
+ * only when it is complete: it is written beside it and renamed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -63,7 +63,8 @@ static int png_body(FILE *file, const struct surface *s) {
     }
     put_be32(header, (uint32_t)s->width);
     put_be32(header + 4, (uint32_t)s->height);
-    memcpy(header + 8, "\x08\x02\x00\x00\x00", 5); /* 8 bits, RGB, deflate, adaptive filters, not interlaced */
+    memcpy(header + 8, "\x08\x02\x00\x00\x00",
+           5); /* 8 bits, RGB, deflate, adaptive filters, not interlaced */
     error = compress2(packed, &packed_size, raw, raw_size, 6) == Z_OK ? 0 : -ENOMEM;
   }
   if (!error)
@@ -93,7 +94,8 @@ static int ppm_body(FILE *file, const struct surface *s) {
   return error;
 }
 
-static int write_whole(const struct surface *s, const char *path, int (*body)(FILE *, const struct surface *)) {
+static int write_whole(const struct surface *s, const char *path,
+                       int (*body)(FILE *, const struct surface *)) {
   char temporary[4096];
   if (!s->pixels || s->width < 1 || s->height < 1)
     return -EINVAL;

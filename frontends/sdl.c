@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The desktop window. Sixty times a second it lets the display adapter render what changed, under the machine lock, into
- * its surface, copies that and shows it when the lock is free again. Keys go to the guest by position. A click captures
- * the mouse; Ctrl+Alt+G, or a window that loses the focus, releases it. Keys that the guest believes pressed are
- * released when the focus goes.
+ * The desktop window. Sixty times a second it lets the display adapter render what changed, under the machine
+ * lock, into its surface, copies that and shows it when the lock is free again. Keys go to the guest by
+ * position. A click captures the mouse; Ctrl+Alt+G, or a window that loses the focus, releases it. Keys that
+ * the guest believes pressed are released when the focus goes.
  *
- * Pictures are scaled by nearest neighbour to the next whole factor and from there smoothly, so that whole factors
- * are exact.
+ * Pictures are scaled by nearest neighbour to the next whole factor and from there smoothly, so that whole
+ * factors are exact.
  */
 #include "frontends/sdl.h"
 
@@ -33,22 +33,22 @@ struct sdl_window {
   const char *name;
   SDL_Window *window;
   SDL_Renderer *renderer;
-  SDL_Texture *texture; /* the guest's picture */
+  SDL_Texture *texture;   /* the guest's picture */
   SDL_Texture *stretched; /* the same by a whole factor, NULL while not needed */
   int stretched_by;
-  uint32_t *shadow; /* the guest's picture, ours to read without the lock */
-  int width, height; /* of the guest's picture */
+  uint32_t *shadow;              /* the guest's picture, ours to read without the lock */
+  int width, height;             /* of the guest's picture */
   int asked_width, asked_height; /* of the window */
   bool sized_by_user, hidden, captured, fullscreen, expose, done;
   bool pressed[KEYS];
   int buttons;
-  int dx, dy, dz; /* not yet delivered */
+  int dx, dy, dz;           /* not yet delivered */
   enum machine_state state; /* as last seen */
   char title[256], message[160];
   uint32_t message_until;
 };
 
-/* ---- title ----------------------------------------------------------------------------------------------- */
+/* --- title --- */
 
 static const char *state_name(enum machine_state state) {
   switch (state) {
@@ -76,9 +76,22 @@ static void message_show(struct sdl_window *w, const char *format, const char *w
   w->message_until = SDL_GetTicks() + MESSAGE_MS;
 }
 
-/* ---- picture --------------------------------------------------------------------------------------------- */
+/* --- picture --- */
 
-/* The largest whole factor that leaves the window within two thirds of the screen; shrink what does not fit. */
+/* A window that has grown shall not hang out of the screen's usable area. */
+static void window_keep_inside(struct sdl_window *w, int x0, int y0, int x1, int y1) {
+  int old_x, old_y;
+  SDL_GetWindowPosition(w->window, &old_x, &old_y);
+  int x = old_x + w->asked_width > x1 ? x1 - w->asked_width : old_x;
+  int y = old_y + w->asked_height > y1 ? y1 - w->asked_height : old_y;
+  x = x < x0 ? x0 : x;
+  y = y < y0 ? y0 : y;
+  if (x != old_x || y != old_y)
+    SDL_SetWindowPosition(w->window, x, y);
+}
+
+/* The largest whole factor that leaves the window within two thirds of the screen; shrink what does not fit.
+ */
 static void window_fit(struct sdl_window *w) {
   SDL_Rect area = {0, 0, 1024, 768};
   int display = SDL_GetWindowDisplayIndex(w->window), factor = 1, top = 0, left = 0, bottom = 0, right = 0;
@@ -100,6 +113,7 @@ static void window_fit(struct sdl_window *w) {
   w->asked_width = width > WINDOW_MIN ? width : WINDOW_MIN;
   w->asked_height = height > WINDOW_MIN ? height : WINDOW_MIN;
   SDL_SetWindowSize(w->window, w->asked_width, w->asked_height);
+  window_keep_inside(w, area.x + left, area.y + top, area.x + left + area.w, area.y + top + area.h);
 }
 
 static void stretched_drop(struct sdl_window *w) {
@@ -111,7 +125,8 @@ static void stretched_drop(struct sdl_window *w) {
 /* A new size of the guest's picture. The old one stays if there is no memory. */
 static bool picture_resize(struct sdl_window *w, int width, int height) {
   uint32_t *shadow = calloc((size_t)width * (size_t)height, 4);
-  SDL_Texture *texture = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING, width, height);
+  SDL_Texture *texture =
+      SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING, width, height);
   if (!shadow || !texture) {
     free(shadow);
     if (texture)
@@ -151,9 +166,10 @@ static bool picture_take(struct sdl_window *w, SDL_Rect *changed) {
     }
     *changed = (SDL_Rect){0, 0, s->width, s->height};
   }
-  for (int y = changed->y; y < changed->y + changed->h; y++)
-    memcpy(w->shadow + (size_t)y * (size_t)w->width + changed->x, s->pixels + (size_t)y * (size_t)s->stride + changed->x,
-           (size_t)changed->w * 4);
+  for (int y = changed->y; y < changed->y + changed->h; y++) {
+    const uint32_t *from = s->pixels + (size_t)y * (size_t)s->stride + changed->x;
+    memcpy(w->shadow + (size_t)y * (size_t)w->width + changed->x, from, (size_t)changed->w * 4);
+  }
   return true;
 }
 
@@ -174,8 +190,8 @@ static SDL_Texture *picture_stretch(struct sdl_window *w, int factor) {
   if (w->stretched && w->stretched_by != factor)
     stretched_drop(w);
   if (!w->stretched) {
-    w->stretched = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_TARGET, w->width * factor,
-                                     w->height * factor);
+    w->stretched = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_TARGET,
+                                     w->width * factor, w->height * factor);
     if (!w->stretched)
       return NULL;
     w->stretched_by = factor;
@@ -221,14 +237,14 @@ static void picture_reset(struct sdl_window *w, bool textures_lost) {
   stretched_drop(w);
   if (w->texture && textures_lost) {
     SDL_DestroyTexture(w->texture);
-    w->texture =
-        SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING, w->width, w->height);
+    w->texture = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING, w->width,
+                                   w->height);
   }
   if (w->texture)
     picture_upload(w, &(SDL_Rect){0, 0, w->width, w->height});
 }
 
-/* ---- input: all of it under the machine lock ------------------------------------------------------------- */
+/* --- input: all of it under the machine lock --- */
 
 static void key_send(struct sdl_window *w, int key, bool down) {
   struct input_sink *in = &w->machine->input;
@@ -415,10 +431,11 @@ static void events_until(struct sdl_window *w, uint32_t until) {
   } while (!w->done && (int32_t)(until - SDL_GetTicks()) > 0);
 }
 
-/* ---- window ---------------------------------------------------------------------------------------------- */
+/* --- window --- */
 
 static struct sdl_window *open_failed(struct sdl_window *w, char *error, size_t size, const char *what) {
-  snprintf(error, size, "cannot open a window (%s: %s); use -display none to run without one", what, SDL_GetError());
+  snprintf(error, size, "cannot open a window (%s: %s); use -display none to run without one", what,
+           SDL_GetError());
   sdl_close(w);
   return NULL;
 }
@@ -458,8 +475,8 @@ struct sdl_window *sdl_open(struct machine *m, const char *name, char *error, si
     return open_failed(w, error, size, "no display");
   w->width = 720;
   w->height = 400;
-  w->window = SDL_CreateWindow("Dragoman", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, w->width, w->height,
-                               SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI);
+  w->window = SDL_CreateWindow("Dragoman", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, w->width,
+                               w->height, SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI);
   if (!w->window)
     return open_failed(w, error, size, "no window");
   w->renderer = SDL_CreateRenderer(w->window, -1, 0);
@@ -506,7 +523,8 @@ void sdl_run(struct sdl_window *w) {
   machine_lock(w->machine);
   capture_set(w, false);
   keys_release(w);
-  if (w->machine->state != MACHINE_QUIT && (w->machine->state != MACHINE_SHUTDOWN || w->machine->config.no_shutdown))
+  if (w->machine->state != MACHINE_QUIT &&
+      (w->machine->state != MACHINE_SHUTDOWN || w->machine->config.no_shutdown))
     machine_request_quit(w->machine, w->machine->exit_status);
   machine_unlock(w->machine);
 }

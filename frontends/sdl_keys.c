@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SDL names keys by position (USB HID usages), the PC's keyboard by set-1 scancodes: one table between them. It has
- * the keys of 101- to 109-key keyboards, Brazilian and Japanese extras, and the usual multimedia keys.
+ * SDL names keys by position (USB HID usages), the PC's keyboard by set-1 scancodes: one table between them.
+ * It has the keys of 101- to 109-key keyboards, Brazilian and Japanese extras, and the usual multimedia keys.
  */
 #include "frontends/sdl_keys.h"
 
@@ -115,7 +115,7 @@ static const uint16_t table[SDL_NUM_SCANCODES] = {
     [SDL_SCANCODE_INTERNATIONAL4] = 0x79, /* Henkan */
     [SDL_SCANCODE_INTERNATIONAL5] = 0x7b, /* Muhenkan */
     [SDL_SCANCODE_INTERNATIONAL3] = 0x7d, /* Yen */
-    [SDL_SCANCODE_KP_COMMA] = 0x7e, /* Brazilian keypad . */
+    [SDL_SCANCODE_KP_COMMA] = 0x7e,       /* Brazilian keypad . */
     [SDL_SCANCODE_AUDIOPREV] = E0(0x10),
     [SDL_SCANCODE_AUDIONEXT] = E0(0x19),
     [SDL_SCANCODE_KP_ENTER] = E0(0x1c),

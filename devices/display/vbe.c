@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bochs VBE ("DISPI"): resolution, depth, banks, virtual screen and offsets, at ports 1CEh (index) and 1CFh/1D0h
- * (data), and again in PCI BAR 2 as QEMU's standard VGA has them: VGA ports 3C0h-3DFh at 400h, DISPI registers
- * at 500h. Answers to interface versions B0C0h to B0C5h.
+ * Bochs VBE ("DISPI"): resolution, depth, banks, virtual screen and offsets, at ports 1CEh (index) and
+ * 1CFh/1D0h (data), and again in PCI BAR 2 as QEMU's standard VGA has them: VGA ports 3C0h-3DFh at 400h,
+ * DISPI registers at 500h. Answers to interface versions B0C0h to B0C5h.
  *
  * Register values are made consistent when written, so that the visible area always lies within VRAM.
  * Not modelled: EDID at the start of BAR 2 (reads as zeros) and big-endian frame buffers.
@@ -80,7 +80,8 @@ static void enable_write(struct vga *v, uint16_t value) {
       v->dac[i] = value & VBE_8BIT_DAC ? (uint8_t)(v->dac[i] << 2 | v->dac[i] >> 4) : v->dac[i] >> 2;
     v->palette_stale = true;
   }
-  v->vbe[VBE_INDEX_ENABLE] = value & (VBE_ENABLED | VBE_GETCAPS | VBE_8BIT_DAC | VBE_LFB_ENABLED | VBE_NOCLEARMEM);
+  v->vbe[VBE_INDEX_ENABLE] =
+      value & (VBE_ENABLED | VBE_GETCAPS | VBE_8BIT_DAC | VBE_LFB_ENABLED | VBE_NOCLEARMEM);
   v->timing_stale = true;
   vga_window_update(v);
 }
@@ -143,8 +144,8 @@ void vbe_reset(struct vga *v) {
 }
 
 /*
- * Ports: 1CEh index, 1CFh and 1D0h both data, 16 bits each. The bus splits a 16-bit access at the odd 1CFh into
- * bytes at 1CFh and 1D0h: the low one waits for the high one.
+ * Ports: 1CEh index, 1CFh and 1D0h both data, 16 bits each. The bus splits a 16-bit access at the odd 1CFh
+ * into bytes at 1CFh and 1D0h: the low one waits for the high one.
  */
 static uint32_t port_read(void *opaque, uint32_t offset, int size) {
   struct vga *v = opaque;

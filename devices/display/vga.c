@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VGA: the register ports 3B0h-3DFh and the device itself, after the IBM VGA technical reference; as a PCI function
- * it is the "stdvga" of the Bochs VBE specification (1234:1111).
+ * VGA: the register ports 3B0h-3DFh and the device itself, after the IBM VGA technical reference; as a PCI
+ * function it is the "stdvga" of the Bochs VBE specification (1234:1111).
  *
  * Not modelled: the vertical retrace interrupt, the sense bit's analogue comparison, the light pen, and
  * video-timing side effects of sequencer resets.
@@ -21,7 +21,7 @@ static const uint8_t gc_mask[16] = {0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x
 static const uint8_t attr_mask[32] = {0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f,
                                       0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0xef, 0xff, 0x3f, 0x0f, 0x0f};
 
-/* ---- time ------------------------------------------------------------------------------------------------ */
+/* --- time --- */
 
 static uint32_t crtc_vertical(const struct vga *v, int low, int bit8, int bit9) {
   return v->crtc[low] | (uint32_t)(v->crtc[7] >> bit8 & 1) << 8 | (uint32_t)(v->crtc[7] >> bit9 & 1) << 9;
@@ -47,8 +47,12 @@ static void timing_compute(struct vga *v) {
               t->chars_shown < t->char_count && t->lines_shown <= t->line_count;
   if (vbe_enabled(v) || !sane) { /* the clock chip is not described: 60 Hz with VESA-like proportions */
     uint32_t lines = vbe_enabled(v) ? v->vbe[VBE_INDEX_YRES] : 480;
-    *t = (struct vga_timing){.frame_ns = NS_PER_SEC / 60, .line_count = lines + 45, .lines_shown = lines,
-                             .retrace_start = lines + 10, .retrace_end = lines + 12, .char_count = 100,
+    *t = (struct vga_timing){.frame_ns = NS_PER_SEC / 60,
+                             .line_count = lines + 45,
+                             .lines_shown = lines,
+                             .retrace_start = lines + 10,
+                             .retrace_end = lines + 12,
+                             .char_count = 100,
                              .chars_shown = 80};
   }
 }
@@ -72,7 +76,7 @@ uint8_t vga_retrace_status(struct vga *v, int64_t ns) {
   return status;
 }
 
-/* ---- DAC ------------------------------------------------------------------------------------------------- */
+/* --- DAC --- */
 
 static uint8_t dac_data_read(struct vga *v) {
   uint8_t value = v->dac[v->dac_read * 3 + v->dac_step];
@@ -97,7 +101,7 @@ static void dac_data_write(struct vga *v, uint8_t value) {
   v->dac_write++;
 }
 
-/* ---- register files -------------------------------------------------------------------------------------- */
+/* --- register files --- */
 
 static void attr_write(struct vga *v, uint8_t value) {
   if (!v->attr_data) {
@@ -162,7 +166,7 @@ static uint8_t status1_read(struct vga *v) {
   return vga_retrace_status(v, clock_now(v->dev.clock));
 }
 
-/* ---- ports ----------------------------------------------------------------------------------------------- */
+/* --- ports --- */
 
 /* 3B4h-3BAh answer with a monochrome, 3D4h-3DAh with a colour setting of misc. output bit 0. */
 static bool port_decoded(const struct vga *v, unsigned port) {
@@ -259,7 +263,7 @@ static void color_write(void *opaque, uint32_t offset, int size, uint32_t value)
 static const struct io_ops mono_ops = {mono_read, mono_write, 1};
 static const struct io_ops color_ops = {color_read, color_write, 1};
 
-/* ---- device ---------------------------------------------------------------------------------------------- */
+/* --- device --- */
 
 static void vga_reset(struct device *dev) {
   struct vga *v = DEVICE(struct vga, dev);
@@ -321,8 +325,9 @@ static int vga_init_pci(struct vga *v, const struct vga_config *config) {
   v->pci.config_written = vga_config_written;
   pci_func_set_bar(&v->pci, 0,
                    &(struct pci_bar){.kind = PCI_BAR_MEM_PREFETCH, .size = v->vram_size, .block = v->vram});
-  pci_func_set_bar(&v->pci, 2,
-                   &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 4096, .mmio_ops = &vbe_mmio_ops, .opaque = v});
+  pci_func_set_bar(
+      &v->pci, 2,
+      &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 4096, .mmio_ops = &vbe_mmio_ops, .opaque = v});
   if (v->rom)
     pci_func_set_bar(&v->pci, PCI_BAR_ROM,
                      &(struct pci_bar){.kind = PCI_BAR_MEM, .size = (uint32_t)v->rom->size, .block = v->rom});
@@ -366,14 +371,30 @@ static int vga_init(struct device *dev, const struct device_args *args) {
 static void vga_destroy(struct device *dev) { vga_draw_free(DEVICE(struct vga, dev)); }
 
 static const struct field vga_fields[] = {
-    FIELD(U8, struct vga, misc),         FIELD(U8, struct vga, feature),      FIELD(U8, struct vga, enable),
-    FIELD(U8, struct vga, seq_index),    FIELD_ARRAY(U8, struct vga, seq),    FIELD(U8, struct vga, crtc_index),
-    FIELD_ARRAY(U8, struct vga, crtc),   FIELD(U8, struct vga, gc_index),     FIELD_ARRAY(U8, struct vga, gc),
-    FIELD(U8, struct vga, attr_index),   FIELD_ARRAY(U8, struct vga, attr),   FIELD(BOOL, struct vga, attr_data),
-    FIELD(U8, struct vga, dac_mask),     FIELD(U8, struct vga, dac_write),    FIELD(U8, struct vga, dac_read),
-    FIELD(U8, struct vga, dac_state),    FIELD(U8, struct vga, dac_step),     FIELD_ARRAY(U8, struct vga, dac_latch),
-    FIELD_BUFFER(struct vga, dac),       FIELD(U16, struct vga, vbe_index),   FIELD_ARRAY(U16, struct vga, vbe),
-    FIELD(U8, struct vga, vbe_data_low), FIELD(U32, struct vga, latch),       FIELD_BUFFER(struct vga, pci.config),
+    FIELD(U8, struct vga, misc),
+    FIELD(U8, struct vga, feature),
+    FIELD(U8, struct vga, enable),
+    FIELD(U8, struct vga, seq_index),
+    FIELD_ARRAY(U8, struct vga, seq),
+    FIELD(U8, struct vga, crtc_index),
+    FIELD_ARRAY(U8, struct vga, crtc),
+    FIELD(U8, struct vga, gc_index),
+    FIELD_ARRAY(U8, struct vga, gc),
+    FIELD(U8, struct vga, attr_index),
+    FIELD_ARRAY(U8, struct vga, attr),
+    FIELD(BOOL, struct vga, attr_data),
+    FIELD(U8, struct vga, dac_mask),
+    FIELD(U8, struct vga, dac_write),
+    FIELD(U8, struct vga, dac_read),
+    FIELD(U8, struct vga, dac_state),
+    FIELD(U8, struct vga, dac_step),
+    FIELD_ARRAY(U8, struct vga, dac_latch),
+    FIELD_BUFFER(struct vga, dac),
+    FIELD(U16, struct vga, vbe_index),
+    FIELD_ARRAY(U16, struct vga, vbe),
+    FIELD(U8, struct vga, vbe_data_low),
+    FIELD(U32, struct vga, latch),
+    FIELD_BUFFER(struct vga, pci.config),
     FIELDS_END,
 };
 

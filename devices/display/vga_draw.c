@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From video memory to pixels: the CRTC's address counter, the graphics controller's shift modes, the character
- * generator, the attribute controller and the DAC, a scan line at a time, after the IBM VGA technical
- * reference. The surface shows what a monitor would: 320-pixel modes are doubled, 200-line modes scanned twice.
+ * From video memory to pixels: the CRTC's address counter, the graphics controller's shift modes, the
+ * character generator, the attribute controller and the DAC, a scan line at a time, after the IBM VGA
+ * technical reference. The surface shows what a monitor would: 320-pixel modes are doubled, 200-line modes
+ * scanned twice.
  *
  * Only lines whose video memory, cursor or blinking changed are drawn again; a change of registers or palette
- * redraws everything. Not modelled: the border, changes within a frame, the internal palette in 256-colour modes,
- * nine-dot graphics, cursor and display skew.
+ * redraws everything. Not modelled: the border, changes within a frame, the internal palette in 256-colour
+ * modes, nine-dot graphics, cursor and display skew.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,13 @@
 
 static uint64_t bits_to_bytes[256]; /* leftmost pixel (bit 7) in the lowest byte, values 0 or 1 */
 
-/* ---- what the registers ask for -------------------------------------------------------------------------- */
+/* --- what the registers ask for --- */
 
 static void frame_vbe(const struct vga *v, struct vga_frame *f) {
   static const struct {
     uint8_t bpp, kind, bytes;
-  } depth[] = {{8, VGA_VBE8, 1}, {15, VGA_VBE15, 2}, {16, VGA_VBE16, 2}, {24, VGA_VBE24, 3}, {32, VGA_VBE32, 4}};
+  } depth[] = {
+      {8, VGA_VBE8, 1}, {15, VGA_VBE15, 2}, {16, VGA_VBE16, 2}, {24, VGA_VBE24, 3}, {32, VGA_VBE32, 4}};
   const uint16_t *r = v->vbe;
 
   f->width = r[VBE_INDEX_XRES];
@@ -122,7 +124,7 @@ static void frame_compute(const struct vga *v, struct vga_frame *f) {
   }
 }
 
-/* ---- palette --------------------------------------------------------------------------------------------- */
+/* --- palette --- */
 
 static uint32_t dac_color(const struct vga *v, uint8_t index) {
   const uint8_t *c = &v->dac[(index & v->dac_mask) * 3];
@@ -149,9 +151,10 @@ static void palette_compute(struct vga *v) {
     v->redraw_all = true;
 }
 
-/* ---- one line: colour indices ---------------------------------------------------------------------------- */
+/* --- one line: colour indices --- */
 
-/* The CRTC's address multiplexer: where character clock `ma` of row scan `row` is fetched from, in each plane. */
+/* The CRTC's address multiplexer: where character clock `ma` of row scan `row` is fetched from, in each
+ * plane. */
 static inline uint32_t plane_offset(const struct vga_frame *f, uint32_t ma, uint32_t row) {
   uint32_t a = ma, shift = 0;
   if (f->crtc_underline & 0x40)
@@ -181,7 +184,8 @@ static void gather_planar(struct vga *v, uint32_t ma, uint32_t row, uint32_t cha
   uint64_t enable = v->frame.color_enable * 0x0101010101010101ull;
   for (uint32_t i = 0; i < chars; i++, out += 8) {
     const uint8_t *p = fetch(v, ma + (i >> shift), row);
-    put8(out, (bits_to_bytes[p[0]] | bits_to_bytes[p[1]] << 1 | bits_to_bytes[p[2]] << 2 | bits_to_bytes[p[3]] << 3) &
+    put8(out, (bits_to_bytes[p[0]] | bits_to_bytes[p[1]] << 1 | bits_to_bytes[p[2]] << 2 |
+               bits_to_bytes[p[3]] << 3) &
                   enable);
   }
 }
@@ -216,7 +220,8 @@ static void gather_256(struct vga *v, uint32_t ma, uint32_t row, uint32_t chars)
 }
 
 static bool cursor_at(uint32_t cursor, uint32_t ma, uint32_t row) {
-  return cursor && (cursor & 0xffff) == (ma & 0xffff) && row >= (cursor >> 21 & 31) && row <= (cursor >> 16 & 31);
+  return cursor && (cursor & 0xffff) == (ma & 0xffff) && row >= (cursor >> 21 & 31) &&
+         row <= (cursor >> 16 & 31);
 }
 
 static void gather_text(struct vga *v, uint32_t ma, uint32_t row, uint32_t chars) {
@@ -249,7 +254,7 @@ static void gather_text(struct vga *v, uint32_t ma, uint32_t row, uint32_t chars
   }
 }
 
-/* ---- one line: pixels ------------------------------------------------------------------------------------ */
+/* --- one line: pixels --- */
 
 static void line_vga(struct vga *v, uint32_t *dst, uint32_t ma, uint32_t row, uint32_t pan) {
   const struct vga_frame *f = &v->frame;
@@ -305,7 +310,7 @@ static void line_vbe(struct vga *v, uint32_t *dst, uint32_t offset) {
   }
 }
 
-/* ---- a frame --------------------------------------------------------------------------------------------- */
+/* --- a frame --- */
 
 static bool pages_dirty(const struct vga *v, uint32_t first, uint32_t last) { /* byte offsets in VRAM */
   for (uint32_t page = first / MEM_PAGE; page <= last / MEM_PAGE; page++)
@@ -430,7 +435,8 @@ static void frame_draw_vga(struct vga *v, struct changed_lines *changed) {
 static void frame_draw_vbe(struct vga *v, struct changed_lines *changed) {
   const struct vga_frame *f = &v->frame;
   struct surface *s = &v->display.surface;
-  static const uint8_t bytes[] = {[VGA_VBE8] = 1, [VGA_VBE15] = 2, [VGA_VBE16] = 2, [VGA_VBE24] = 3, [VGA_VBE32] = 4};
+  static const uint8_t bytes[] = {
+      [VGA_VBE8] = 1, [VGA_VBE15] = 2, [VGA_VBE16] = 2, [VGA_VBE24] = 3, [VGA_VBE32] = 4};
   uint32_t length = (uint32_t)f->width * bytes[f->kind];
 
   for (int y = 0; y < f->height; y++) {
@@ -511,7 +517,7 @@ static bool display_refresh(struct display *d, int *x, int *y, int *w, int *h) {
 
 static void display_invalidate(struct display *d) { ((struct vga *)d->opaque)->redraw_all = true; }
 
-/* ---- what monitors and tests ask ------------------------------------------------------------------------- */
+/* --- what monitors and tests ask --- */
 
 static int display_text(struct display *d, uint8_t *buf, uint8_t *attrs, int size, int *rows, int *cursor_x,
                         int *cursor_y) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VGA's memory window at A0000h-BFFFFh: latches, write modes 0-3, read modes 0 and 1, chain-4, odd/even and
- * planar addressing, after the IBM VGA technical reference ("Video Memory", "Graphics Controller").
+ * The VGA's memory window at A0000h-BFFFFh: latches, write modes 0-3, read modes 0 and 1, chain-4, odd/even
+ * and planar addressing, after the IBM VGA technical reference ("Video Memory", "Graphics Controller").
  *
  * Where the registers make the window behave like plain memory (chain-4 with neutral masks, VBE packed
  * pixels) and the guest uses it so, VRAM pages are mapped in its place. Latches are not loaded
@@ -46,9 +46,7 @@ static uint32_t alu(const struct vga *v, uint32_t value, uint32_t bit_mask) {
   return (value & bit_mask) | (v->latch & ~bit_mask);
 }
 
-static uint8_t rotate_right(uint8_t value, unsigned n) {
-  return (uint8_t)(value >> n | value << (8 - n));
-}
+static uint8_t rotate_right(uint8_t value, unsigned n) { return (uint8_t)(value >> n | value << (8 - n)); }
 
 static void planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
   uint32_t result;
@@ -73,7 +71,7 @@ static uint8_t planar_read(struct vga *v, uint32_t plane_offset, unsigned plane)
     return (uint8_t)(v->latch >> (8 * plane));
   uint32_t differ = (v->latch ^ v->compare) & v->compare_mask;
   differ |= differ >> 16;
-  return (uint8_t)~(differ | differ >> 8);
+  return (uint8_t) ~(differ | differ >> 8);
 }
 
 /* Odd/even: A0 chooses the plane and the address bit comes from A16 instead. */
@@ -156,14 +154,15 @@ static void window_map(struct vga *v) {
 
 void vga_map_window(struct device *dev) {
   struct vga *v = DEVICE(struct vga, dev);
-  v->window_claimed = mem_map_mmio(dev->mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga") == 0;
+  v->window_claimed =
+      mem_map_mmio(dev->mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga") == 0;
   v->direct = false;
   v->heat = 0;
 }
 
 static bool chain4_is_plain(const struct vga *v) {
-  return (v->seq[4] & 8) && (v->seq[2] & 15) == 15 && !(v->gc[5] & 0x0b) && v->gc[3] == 0 && !(v->gc[1] & 15) &&
-         v->gc[8] == 0xff;
+  return (v->seq[4] & 8) && (v->seq[2] & 15) == 15 && !(v->gc[5] & 0x0b) && v->gc[3] == 0 &&
+         !(v->gc[1] & 15) && v->gc[8] == 0xff;
 }
 
 void vga_window_check_direct(struct vga *v) {

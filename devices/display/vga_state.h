@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The state of the VGA, shared by its parts: vga.c (ports), vga_mem.c (the A0000h window), vga_draw.c (pixels)
- * and vbe.c (Bochs VBE).
+ * The state of the VGA, shared by its parts: vga.c (ports), vga_mem.c (the A0000h window), vga_draw.c
+ * (pixels) and vbe.c (Bochs VBE).
  *
  * Video memory is interleaved: byte `offset` of plane p lies at vram[offset * 4 + p]. So one 32-bit access
  * touches all four planes, and chain-4 memory is linear. The price: in chain-4 and doubleword addressing
@@ -45,8 +45,8 @@
 enum vga_kind {
   VGA_BLANK,
   VGA_TEXT,
-  VGA_PLANAR, /* 1 bit from each plane */
-  VGA_CGA, /* shift register interleave: 2 + 2 bits */
+  VGA_PLANAR,  /* 1 bit from each plane */
+  VGA_CGA,     /* shift register interleave: 2 + 2 bits */
   VGA_NIBBLES, /* 256-colour shift without the 8-bit latch: 4-bit pixels */
   VGA_256,
   VGA_VBE8,
@@ -59,21 +59,21 @@ enum vga_kind {
 /* Everything the picture depends on besides VRAM contents, palette, cursor and blink phase. */
 struct vga_frame {
   enum vga_kind kind;
-  int width, height; /* of the surface */
-  uint32_t chars; /* character clocks a line */
-  uint32_t cell_width; /* pixels a character clock */
-  uint32_t xdup; /* each pixel is shown this many times */
-  uint32_t ydup; /* scan lines for each step of the row counter */
-  uint32_t max_scan; /* last row of a character */
+  int width, height;     /* of the surface */
+  uint32_t chars;        /* character clocks a line */
+  uint32_t cell_width;   /* pixels a character clock */
+  uint32_t xdup;         /* each pixel is shown this many times */
+  uint32_t ydup;         /* scan lines for each step of the row counter */
+  uint32_t max_scan;     /* last row of a character */
   uint32_t start, pitch; /* VGA: in character clocks; VBE linear: in bytes */
   uint32_t line_compare;
   uint32_t byte_pan, pan, preset_row;
   bool split_unpanned;
-  uint32_t plane_mask; /* wraps a plane offset */
+  uint32_t plane_mask;               /* wraps a plane offset */
   uint8_t crtc_mode, crtc_underline; /* CR17h, CR14h */
-  uint8_t color_enable; /* AR12h */
-  uint8_t attr_mode; /* AR10h */
-  uint32_t font_a, font_b; /* offsets in plane 2 */
+  uint8_t color_enable;              /* AR12h */
+  uint8_t attr_mode;                 /* AR10h */
+  uint32_t font_a, font_b;           /* offsets in plane 2 */
 };
 
 struct vga_timing { /* derived from the CRTC */
@@ -104,14 +104,14 @@ struct vga {
 
   /* Derived: how the window maps (vga_mem.c). Masks have a byte for each plane. */
   uint32_t win_base, win_size; /* relative to A0000h */
-  uint32_t win_offset; /* VBE bank, in addresses of the window */
+  uint32_t win_offset;         /* VBE bank, in addresses of the window */
   uint32_t plane_wrap;
   uint32_t map_mask, bit_mask, set_reset, set_reset_enable, compare, compare_mask;
-  bool linear; /* VBE packed pixels */
-  bool direct_ok; /* the window's semantics are those of plain memory now */
-  bool direct; /* ... and it is mapped so */
+  bool linear;                                      /* VBE packed pixels */
+  bool direct_ok;                                   /* the window's semantics are those of plain memory now */
+  bool direct;                                      /* ... and it is mapped so */
   uint32_t direct_base, direct_size, direct_offset; /* as mapped */
-  uint32_t heat; /* accesses that would have been plain memory */
+  uint32_t heat;                                    /* accesses that would have been plain memory */
   bool window_claimed;
 
   struct vga_timing timing;
@@ -123,8 +123,8 @@ struct vga {
   uint32_t cursor_drawn; /* position and shape as last drawn, 0 = hidden */
   bool blink_drawn;
   uint32_t palette[256], palette16[16];
-  uint8_t *dirty; /* a byte per page, for one refresh */
-  uint8_t *pixel_line; /* colour indices of one line */
+  uint8_t *dirty;        /* a byte per page, for one refresh */
+  uint8_t *pixel_line;   /* colour indices of one line */
   uint8_t font[2][8192]; /* as last drawn */
   size_t surface_capacity;
   char mode_text[32];
@@ -140,7 +140,7 @@ uint8_t vga_retrace_status(struct vga *v, int64_t ns);
 /* vga_mem.c */
 uint64_t vga_window_read(void *opaque, uint32_t offset, int size);
 void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value);
-void vga_window_update(struct vga *v); /* after any register that matters changed */
+void vga_window_update(struct vga *v);       /* after any register that matters changed */
 void vga_window_check_direct(struct vga *v); /* the cheap half of the above: masks and write modes only */
 extern const struct mmio_ops vga_window_ops;
 

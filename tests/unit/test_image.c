@@ -108,7 +108,7 @@ START_TEST(code_page) {
   static const struct {
     uint8_t code;
     const char *utf8;
-  } cases[] = {{'A', "A"},       {0, " "},         {1, "\u263a"},    {0x7e, "~"},     {0x7f, "\u2302"},
+  } cases[] = {{'A', "A"},       {0, " "},         {1, "\u263a"},    {0x7e, "~"},      {0x7f, "\u2302"},
                {0x80, "\u00c7"}, {0x9b, "\u00a2"}, {0x9e, "\u20a7"}, {0xb0, "\u2591"}, {0xc4, "\u2500"},
                {0xdb, "\u2588"}, {0xe1, "\u00df"}, {0xf8, "\u00b0"}, {0xfe, "\u25a0"}, {0xff, " "}};
   for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -27,7 +27,8 @@ static uint64_t count_instructions(void *opaque) {
 
 static void vga_setup(void) {
   instructions = 0;
-  set = (struct device_set){.io = io_bus_new(), .mem = mem_new(), .clock = clock_new_counted(count_instructions, NULL, 100)};
+  set = (struct device_set){
+      .io = io_bus_new(), .mem = mem_new(), .clock = clock_new_counted(count_instructions, NULL, 100)};
   bus = pci_bus_new(set.io, set.mem, 0x80000000u, 0xfebfffffu, &config_address);
   struct vga_config config = {.display = &display, .pci = bus};
   struct device_args args = {.id = "vga", .config = &config};
@@ -103,7 +104,9 @@ static void set_palette(void) {
     set_dac(i, i & 63, i >> 2, 63 - (i & 63));
 }
 static uint32_t six(uint32_t c) { return c << 2 | c >> 4; }
-static uint32_t palette_color(unsigned i) { return six(i & 63) << 16 | six(i >> 2) << 8 | six(63 - (i & 63)); }
+static uint32_t palette_color(unsigned i) {
+  return six(i & 63) << 16 | six(i >> 2) << 8 | six(63 - (i & 63));
+}
 
 static bool refresh(int *y, int *h) {
   int x, w;
@@ -392,7 +395,8 @@ START_TEST(text_screen) {
 }
 END_TEST
 
-static void load_glyph(unsigned code, unsigned bits) { /* the same bits in all 32 rows, as a BIOS loads fonts */
+static void load_glyph(unsigned code,
+                       unsigned bits) { /* the same bits in all 32 rows, as a BIOS loads fonts */
   seq(2, 4);
   seq(4, 7);
   gc(4, 2);
@@ -488,7 +492,8 @@ START_TEST(planar_pixels) {
   }
   refresh(&y, &h);
   ck_assert_str_eq(display->mode_name(display), "640x480x4");
-  static const uint8_t dac_index[16] = {0, 1, 2, 3, 4, 5, 0x14, 7, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f};
+  static const uint8_t dac_index[16] = {0,    1,    2,    3,    4,    5,    0x14, 7,
+                                        0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f};
   for (int x = 0; x < 640; x++)
     ck_assert_uint_eq(pixel(x, 0), palette_color(dac_index[x & 15]));
   attribute(0x13, 3); /* pixel panning */
@@ -512,7 +517,7 @@ START_TEST(cga_pixels) {
   int y, h;
   set_mode(&vga_mode_04h);
   set_palette();
-  poke(TEXT, 0x1b); /* pixels 0 1 2 3 */
+  poke(TEXT, 0x1b);          /* pixels 0 1 2 3 */
   poke(TEXT + 0x2000, 0xe4); /* next line: 3 2 1 0 */
   poke(TEXT + 1, 0x55);
   refresh(&y, &h);
@@ -564,7 +569,7 @@ START_TEST(byte_pixels) {
   for (int py = 0; py < 480; py += 7)
     for (int px = 0; px < 640; px++)
       ck_assert_uint_eq(pixel(px, py), palette_color((unsigned)(px / 2 * 3 + py / 2) & 255));
-  crtc(0x0d, 1); /* scroll by 4 pixels */
+  crtc(0x0d, 1);      /* scroll by 4 pixels */
   attribute(0x13, 2); /* and one more */
   refresh(&y, &h);
   ck_assert_uint_eq(pixel(0, 0), palette_color(15));
@@ -621,8 +626,8 @@ START_TEST(vbe_depths) {
   static const struct {
     unsigned bpp;
     uint32_t value, color;
-  } cases[] = {{8, 0x42, 0}, {15, 0x7c1f, 0xff00ff}, {16, 0xf81f, 0xff00ff}, {16, 0x07e0, 0x00ff00},
-               {24, 0x123456, 0x123456}, {32, 0x00abcdef, 0xabcdef}};
+  } cases[] = {{8, 0x42, 0},           {15, 0x7c1f, 0xff00ff},   {16, 0xf81f, 0xff00ff},
+               {16, 0x07e0, 0x00ff00}, {24, 0x123456, 0x123456}, {32, 0x00abcdef, 0xabcdef}};
   int y, h;
   map_bars();
   set_mode(&vga_mode_03h);
@@ -717,10 +722,11 @@ static uint32_t random_next(void) {
   return random_state >> 8;
 }
 
-/* Whatever is written, nothing is read or written outside VRAM (run under the sanitizers) and drawing ends. */
+/* Whatever is written, nothing is read or written outside VRAM (run under the sanitizers) and drawing ends.
+ */
 START_TEST(hostile_registers) {
-  static const struct vga_mode_registers *const modes[] = {&vga_mode_03h, &vga_mode_04h, &vga_mode_06h, &vga_mode_0dh,
-                                                           &vga_mode_12h, &vga_mode_13h, &vga_mode_x};
+  static const struct vga_mode_registers *const modes[] = {
+      &vga_mode_03h, &vga_mode_04h, &vga_mode_06h, &vga_mode_0dh, &vga_mode_12h, &vga_mode_13h, &vga_mode_x};
   int y, h, rows, cx, cy;
   uint8_t cells[1000];
   random_state = (uint32_t)_i + 1;

@@ -28,8 +28,8 @@ void channel_add(struct channel_set *set, struct channel *c, const char *label) 
 }
 
 void channel_fail(struct channel *c, int error) {
-  error_report("%s: cannot write to %s: %s; free some space or choose another target", c->dev.label, c->description,
-               strerror(error));
+  error_report("%s: cannot write to %s: %s; free some space or choose another target", c->dev.label,
+               c->description, strerror(error));
   machine_request_quit(c->set->machine, 1);
 }
 
@@ -90,8 +90,8 @@ static void file_destroy(struct channel *c) {
   free(f);
 }
 
-static int open_file(struct channel_set *set, const char *label, const char *path, struct channel **out, char *error,
-                     size_t size) {
+static int open_file(struct channel_set *set, const char *label, const char *path, struct channel **out,
+                     char *error, size_t size) {
   struct file_channel *f = calloc(1, sizeof *f);
   if (!f || !(f->path = strdup(path))) {
     free(f);
@@ -119,8 +119,8 @@ static int open_file(struct channel_set *set, const char *label, const char *pat
 
 /* --- the specification --- */
 
-int channel_open(struct channel_set *set, const char *label, const char *spec, struct channel **out, char *error,
-                 size_t size) {
+int channel_open(struct channel_set *set, const char *label, const char *spec, struct channel **out,
+                 char *error, size_t size) {
   bool mux = !strncmp(spec, "mon:", 4);
   struct channel *c = NULL;
   int r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mon:SPEC, one channel for a serial port and a monitor. Output of both goes out; input goes to the one that has the
- * focus. Ctrl-A begins a command: c changes the focus, x quits, h helps, Ctrl-A sends itself.
+ * mon:SPEC, one channel for a serial port and a monitor. Output of both goes out; input goes to the one that
+ * has the focus. Ctrl-A begins a command: c changes the focus, x quits, h helps, Ctrl-A sends itself.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +64,8 @@ static void command(struct mux *m, uint8_t c) {
     break;
   case 'h':
   case '?':
-    say(m, "\r\nCtrl-A h  this help\r\nCtrl-A x  quit the emulator\r\nCtrl-A c  switch between console and monitor\r\n"
+    say(m, "\r\nCtrl-A h  this help\r\nCtrl-A x  quit the emulator\r\nCtrl-A c  switch between console and "
+           "monitor\r\n"
            "Ctrl-A Ctrl-A  send Ctrl-A\r\n");
     break;
   case ESCAPE: m->queue[m->queued++] = ESCAPE; break;
@@ -119,7 +120,8 @@ struct channel *channel_mux_new(struct channel_set *set, const char *label, stru
   m->side[MONITOR].dev.write = monitor_write;
   m->side[MONITOR].dev.device_ready = monitor_ready;
   snprintf(m->side[SERIAL].description, sizeof m->side[SERIAL].description, "mux of %.64s", base->dev.label);
-  snprintf(m->side[MONITOR].description, sizeof m->side[MONITOR].description, "mux of %.64s", base->dev.label);
+  snprintf(m->side[MONITOR].description, sizeof m->side[MONITOR].description, "mux of %.64s",
+           base->dev.label);
   base->dev.can_receive = mux_can_receive;
   base->dev.receive = mux_receive;
   base->dev.receive_opaque = m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Channels over sockets: unix:PATH and tcp:HOST:PORT, as client or with ",server" as server for one client at a time.
- * A server without a host listens on the loopback address only; 0.0.0.0 opens it to the network.
+ * Channels over sockets: unix:PATH and tcp:HOST:PORT, as client or with ",server" as server for one client at
+ * a time. A server without a host listens on the loopback address only; 0.0.0.0 opens it to the network.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ static int parse_spec(const char *spec, struct socket_spec *out, char *error, si
   out->is_unix = !strncmp(spec, "unix:", 5);
   const char *address = spec + (out->is_unix ? 5 : 4);
   size_t n = strcspn(address, ",");
-  if (n >= sizeof out->address || (out->is_unix && n >= sizeof ((struct sockaddr_un *)0)->sun_path)) {
+  if (n >= sizeof out->address || (out->is_unix && n >= sizeof((struct sockaddr_un *)0)->sun_path)) {
     snprintf(error, size, "%s: the address is too long", spec);
     return -1;
   }
@@ -69,7 +69,8 @@ static int unix_socket(const struct socket_spec *spec, char *error, size_t size)
   }
   close(fd);
   if (connected)
-    return fail(error, size, "listen on", spec->address, "another program is serving it; choose another path");
+    return fail(error, size, "listen on", spec->address,
+                "another program is serving it; choose another path");
   struct stat st;
   if (lstat(spec->address, &st) == 0) {
     if (!S_ISSOCK(st.st_mode))
@@ -157,8 +158,8 @@ static int server_start(struct channel *c, char *error, size_t size) {
   return 0;
 }
 
-int channel_open_socket(struct channel_set *set, const char *label, const char *text, struct channel **out, char *error,
-                        size_t size) {
+int channel_open_socket(struct channel_set *set, const char *label, const char *text, struct channel **out,
+                        char *error, size_t size) {
   struct socket_spec spec;
   if (parse_spec(text, &spec, error, size) < 0)
     return -1;

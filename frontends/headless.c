@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Running a machine: see headless.h. Signals are events of the loop (signalfd), never taken inside the guest's run. */
+/* Running a machine: see headless.h. Signals are events of the loop (signalfd), never taken inside the
+ * guest's run. */
 #include "frontends/headless.h"
 
 #include <errno.h>

@@ -8,7 +8,8 @@
 
 struct runner;
 
-/* Start the CPU thread; when it ends, the loop quits. SIGINT, SIGTERM and SIGHUP end the run cleanly. NULL, errno. */
+/* Start the CPU thread; when it ends, the loop quits. SIGINT, SIGTERM and SIGHUP end the run cleanly. NULL,
+ * errno. */
 struct runner *runner_start(struct machine *m, struct loop *loop);
 /* Run the event loop in a thread of its own: the main thread belongs to the window. 0 or -errno. */
 int runner_loop_thread(struct runner *r);

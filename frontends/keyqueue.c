@@ -10,7 +10,7 @@
 
 #define QUEUE_MAX 65536u
 #define MS 1000000ll
-#define POLL_NS (1 * MS) /* while a key waits */
+#define POLL_NS (1 * MS)        /* while a key waits */
 #define PATIENCE_NS (2000 * MS) /* then it is pressed all the same */
 #define TYPE_HOLD_NS (15 * MS)
 #define TYPE_GAP_NS (10 * MS)
@@ -26,7 +26,7 @@
 struct key_event {
   int key;
   bool down;
-  bool wait; /* for the guest to have read what came before */
+  bool wait;   /* for the guest to have read what came before */
   int64_t gap; /* ns until the next event */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keys waiting to be pressed. sendkey and type put them here; a guest-time timer lets them through one after the
- * other, so that commands do not overlap and no key is lost: a key waits until the keyboard's buffer has
+ * Keys waiting to be pressed. sendkey and type put them here; a guest-time timer lets them through one after
+ * the other, so that commands do not overlap and no key is lost: a key waits until the keyboard's buffer has
  * been drained, and under a BIOS that is in charge of the keyboard until its type-ahead buffer is half empty.
  */
 #ifndef FRONTENDS_KEYQUEUE_H
@@ -15,7 +15,8 @@ struct keyqueue *keyqueue_new(struct machine *m); /* NULL when out of memory */
 void keyqueue_free(struct keyqueue *q);
 /* Press all in order, hold, release in reverse. 0 or -ENOSPC (the queue is full). */
 int keyqueue_combination(struct keyqueue *q, const int *keys, int count, int64_t hold_ms);
-/* Type text on a US keyboard: 0, -EINVAL (*bad is the character that has no key; nothing is typed) or -ENOSPC. */
+/* Type text on a US keyboard: 0, -EINVAL (*bad is the character that has no key; nothing is typed) or
+ * -ENOSPC. */
 int keyqueue_type(struct keyqueue *q, const char *text, char *bad);
 
 #endif

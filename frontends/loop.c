@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop: see loop.h. Watches live in a list under a mutex that is a leaf (nothing is called while it is
- * held); a removed watch is only marked, and freed by the loop between two polls.
+ * The event loop: see loop.h. Watches live in a list under a mutex that is a leaf (nothing is called while it
+ * is held); a removed watch is only marked, and freed by the loop between two polls.
  */
 #include "frontends/loop.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop of the host side: one poll(2) over everything that is not the guest's CPU. It runs in the main
- * thread without a window and in a thread of its own beside one. Watches may be changed from any
- * thread; callbacks run in the loop's thread without the machine lock and take it themselves.
+ * The event loop of the host side: one poll(2) over everything that is not the guest's CPU. It runs in the
+ * main thread without a window and in a thread of its own beside one. Watches may be changed from any thread;
+ * callbacks run in the loop's thread without the machine lock and take it themselves.
  */
 #ifndef FRONTENDS_LOOP_H
 #define FRONTENDS_LOOP_H
@@ -13,10 +13,12 @@ struct watch;
 struct loop *loop_new(void); /* NULL, errno */
 void loop_free(struct loop *l);
 /* events: POLLIN | POLLOUT, may be 0. NULL when out of memory. The fd stays the caller's. */
-struct watch *loop_add(struct loop *l, int fd, short events, void (*ready)(void *opaque, short revents), void *opaque);
+struct watch *loop_add(struct loop *l, int fd, short events, void (*ready)(void *opaque, short revents),
+                       void *opaque);
 void loop_set(struct loop *l, struct watch *w, short events);
-void loop_remove(struct loop *l, struct watch *w); /* no callback begins after this, if called by the loop's thread */
-void loop_run(struct loop *l); /* until loop_quit */
-void loop_quit(struct loop *l); /* any thread or signal handler */
+void loop_remove(struct loop *l,
+                 struct watch *w); /* no callback begins after this, if called by the loop's thread */
+void loop_run(struct loop *l);     /* until loop_quit */
+void loop_quit(struct loop *l);    /* any thread or signal handler */
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The composition root: turns the command line into a machine, gives it its board, engine, channels and front end, and
- * takes everything down again. Errors of the user come here as one line each; the exit status is 1 for those, what the
- * guest wrote to isa-debug-exit if it did, else 0.
+ * The composition root: turns the command line into a machine, gives it its board, engine, channels and front
+ * end, and takes everything down again. Errors of the user come here as one line each; the exit status is 1
+ * for those, what the guest wrote to isa-debug-exit if it did, else 0.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,13 +45,7 @@ struct session { /* everything that main makes, in the order of making */
   char error[ERROR_SIZE];
 };
 
-#pragma weak engine_tlb
-#pragma weak sdl_open
-#pragma weak sdl_run
-#pragma weak sdl_close
-
-/* The first one built in is the default. */
-static const struct engine *const engines[] = {&engine_tlb, &engine_interp};
+static const struct engine *const engines[] = {&engine_tlb, &engine_interp}; /* the first is the default */
 #define ENGINES (sizeof engines / sizeof engines[0])
 
 /* --- the options that only print --- */
@@ -62,8 +56,10 @@ static void print_help(void) {
   for (unsigned i = 0; (h = options_help(i)); i++)
     if (h->text)
       printf("-%s%s%s\n      %s\n", h->name, h->argument ? " " : "", h->argument ? h->argument : "", h->text);
-  printf("\nCHANNEL is stdio, file:PATH, unix:PATH[,server][,nowait], tcp:HOST:PORT[,server][,nowait], pty, null\n"
-         "or mon:CHANNEL (a serial port and the monitor share it). Without any disk the built-in demo runs.\n");
+  printf(
+      "\nCHANNEL is stdio, file:PATH, unix:PATH[,server][,nowait], tcp:HOST:PORT[,server][,nowait], pty, "
+      "null\n"
+      "or mon:CHANNEL (a serial port and the monitor share it). Without any disk the built-in demo runs.\n");
 }
 
 static int print_cpus(void) {
@@ -90,8 +86,7 @@ static bool print_and_exit(const struct options *o) {
   case ACTION_LOG_HELP: log_parse("help", &bad); break;
   case ACTION_ACCEL_HELP:
     for (size_t i = 0; i < ENGINES; i++)
-      if (engines[i])
-        printf("%s%s\n", engines[i]->name, i == 0 ? " (default)" : "");
+      printf("%s%s\n", engines[i]->name, i == 0 ? " (default)" : "");
     break;
   }
   return true;
@@ -110,7 +105,7 @@ static int choose_models(struct session *s) {
   if (!s->config.cpu_model)
     return fail(s, "-cpu %s: no such model; 'dragoman -cpu help' lists them", o->cpu ? o->cpu : "max");
   for (size_t i = 0; i < ENGINES && !s->config.engine; i++)
-    if (engines[i] && (!o->accel || !strcmp(o->accel, engines[i]->name)))
+    if (!o->accel || !strcmp(o->accel, engines[i]->name))
       s->config.engine = engines[i];
   if (!s->config.engine)
     return fail(s, "-accel %s: no such engine; 'dragoman -accel help' lists them", o->accel);
@@ -197,11 +192,16 @@ static int open_monitors(struct session *s) {
   if (!s->keys)
     return fail(s, "%s", "out of memory");
   s->env = (struct monitor_env){
-    .machine = s->machine, .channels = &s->channels, .media = &s->media, .keys = s->keys, .name = o->name,
+      .machine = s->machine,
+      .channels = &s->channels,
+      .media = &s->media,
+      .keys = s->keys,
+      .name = o->name,
   };
   for (unsigned i = 0; i < o->monitor_count; i++) {
     struct channel *c;
-    if (channel_open(&s->channels, i ? "monitor1" : "monitor", o->monitor[i], &c, s->error, sizeof s->error) < 0)
+    if (channel_open(&s->channels, i ? "monitor1" : "monitor", o->monitor[i], &c, s->error, sizeof s->error) <
+        0)
       return -1;
     if (c && add_monitor(s, c) < 0)
       return -1;
@@ -218,7 +218,7 @@ static bool want_window(struct session *s) {
   if (s->options.display != DISPLAY_DEFAULT)
     return s->options.display == DISPLAY_SDL;
   bool desktop = getenv("DISPLAY") || getenv("WAYLAND_DISPLAY");
-  if (desktop && CONFIG_SDL && sdl_open)
+  if (desktop && CONFIG_SDL)
     return true;
   if (!s->monitor_count && !s->options.serial_count)
     fprintf(stderr, "dragoman: %s: running without a window; look in with -monitor stdio or -nographic\n",
@@ -229,8 +229,6 @@ static bool want_window(struct session *s) {
 static int open_window(struct session *s) {
   if (!want_window(s))
     return 0;
-  if (!sdl_open)
-    return fail(s, "%s", "-display sdl: not built in");
   s->window = sdl_open(s->machine, s->options.name, s->error, sizeof s->error);
   return s->window ? 0 : -1;
 }
@@ -249,7 +247,8 @@ static int write_pidfile(struct session *s) {
   return 0;
 }
 
-/* Everything up to the first instruction. 0; -1 with s->error, which may be empty if the cause was reported already. */
+/* Everything up to the first instruction. 0; -1 with s->error, which may be empty if the cause was reported
+ * already. */
 static int make(struct session *s) {
   if (choose_models(s) < 0 || media_open(&s->media, &s->options, &s->board, s->error, sizeof s->error) < 0)
     return -1;
@@ -301,8 +300,7 @@ static int take_down(struct session *s, int status) {
       status = 1;
     }
   }
-  if (s->window)
-    sdl_close(s->window);
+  sdl_close(s->window);
   channel_close_all(&s->channels);
   for (unsigned i = 0; i < s->monitor_count; i++)
     monitor_free(s->monitor[i]);

@@ -49,7 +49,8 @@ static int open_drive(struct media *media, int i, const struct drive_options *d,
 /* Nothing to boot from was named: the built-in demo disk. */
 static void use_demo(struct media *media, struct board_config *board) {
   struct media_slot *slot = &media->slot[0];
-  slot->block = rom_demo ? block_open_memory("demo disk", rom_demo, (uint64_t)(rom_demo_end - rom_demo)) : NULL;
+  slot->block =
+      rom_demo ? block_open_memory("demo disk", rom_demo, (uint64_t)(rom_demo_end - rom_demo)) : NULL;
   media->notice = slot->block ? "no disk given: running the built-in demo disk"
                               : "no disk given, and this build has no demo disk";
   if (!slot->block)
@@ -58,7 +59,8 @@ static void use_demo(struct media *media, struct board_config *board) {
   board->ide[0] = slot->block;
 }
 
-int media_open(struct media *media, const struct options *o, struct board_config *board, char *error, size_t size) {
+int media_open(struct media *media, const struct options *o, struct board_config *board, char *error,
+               size_t size) {
   bool any = o->kernel || o->bios;
   media->snapshot = o->snapshot;
   for (int i = 0; i < OPTIONS_DRIVES; i++) {
@@ -80,7 +82,8 @@ void media_close(struct media *media) {
 
 struct media_slot *media_find(struct media *media, const char *name) {
   if (!strcmp(name, "fda") || !strcmp(name, "fdb"))
-    return media->slot[FLOPPY_DRIVE(name[2] - 'a')].drive[0] ? &media->slot[FLOPPY_DRIVE(name[2] - 'a')] : NULL;
+    return media->slot[FLOPPY_DRIVE(name[2] - 'a')].drive[0] ? &media->slot[FLOPPY_DRIVE(name[2] - 'a')]
+                                                             : NULL;
   for (int i = 0; i < OPTIONS_DRIVES; i++) {
     struct media_slot *slot = &media->slot[i];
     if (!strcmp(slot->drive, name) && *name)
@@ -91,8 +94,8 @@ struct media_slot *media_find(struct media *media, const char *name) {
   return NULL;
 }
 
-int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force, char *error,
-                 size_t size) {
+int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force,
+                 char *error, size_t size) {
   struct block *block = NULL;
   bool cdrom = !strncmp(slot->drive + 4, "-cd", 3);
   if (!slot->removable) {
@@ -108,7 +111,8 @@ int media_change(struct media *media, struct media_slot *slot, const char *path,
   if (r < 0) {
     block_close(block);
     if (r == -EBUSY)
-      snprintf(error, size, "Device '%s' is locked and force was not specified, wait for tray to open and try again",
+      snprintf(error, size,
+               "Device '%s' is locked and force was not specified, wait for tray to open and try again",
                slot->drive);
     else
       snprintf(error, size, "Device '%s': %s", slot->drive, strerror(-r));

@@ -17,17 +17,19 @@ struct media_slot {
 struct media {
   struct machine *machine;
   const char *notice; /* one line to tell the user once the machine stands, or NULL */
-  bool snapshot; /* -snapshot also holds for media put in later */
+  bool snapshot;      /* -snapshot also holds for media put in later */
   struct media_slot slot[OPTIONS_DRIVES];
 };
 
-/* Open what the options name and enter it into the board's configuration. 0, or -1 with one line in `error`. */
-int media_open(struct media *media, const struct options *o, struct board_config *board, char *error, size_t size);
+/* Open what the options name and enter it into the board's configuration. 0, or -1 with one line in `error`.
+ */
+int media_open(struct media *media, const struct options *o, struct board_config *board, char *error,
+               size_t size);
 void media_close(struct media *media); /* after the machine has stopped using them */
 /* By drive name ("ide1-cd0", also "cdrom", "fda", "fdb"). NULL if there is no such drive. */
 struct media_slot *media_find(struct media *media, const char *name);
 /* path NULL: eject. 0, or -1 with one line in `error`. Under the machine lock. */
-int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force, char *error,
-                 size_t size);
+int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force,
+                 char *error, size_t size);
 
 #endif

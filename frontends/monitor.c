@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The human monitor: the command table, help, and one session on a channel (echo, a little line editing, history).
- * The commands are in monitor_cmd_*.c.
+ * The human monitor: the command table, help, and one session on a channel (echo, a little line editing,
+ * history). The commands are in monitor_cmd_*.c.
  */
 #include "frontends/monitor.h"
 
@@ -19,32 +19,33 @@ static void cmd_help(struct monitor_env *env, char *args, FILE *out);
 static void cmd_info(struct monitor_env *env, char *args, FILE *out);
 
 static const struct monitor_command commands[] = {
-  {"change", NULL, "device [-f] filename [format [read-only-mode]]", "change a removable medium", cmd_change},
-  {"cont", "c", "", "resume emulation", cmd_cont},
-  {"eject", NULL, "[-f] device", "eject a removable medium (use -f to force it)", cmd_eject},
-  {"help", "?", "[cmd]", "show the help", cmd_help},
-  {"info", NULL, "[subcommand]", "show various information about the system state", cmd_info},
-  {"loadvm", NULL, "tag", "not available yet", cmd_not_yet},
-  {"log", NULL, "item1[,...]", "activate logging of the specified items ('none': stop)", cmd_log},
-  {"logfile", NULL, "filename", "output logs to 'filename'", cmd_logfile},
-  {"mouse_button", NULL, "state", "change mouse button state (1=L, 2=M, 4=R)", cmd_mouse_button},
-  {"mouse_move", NULL, "dx dy [dz]", "send mouse move events", cmd_mouse_move},
-  {"nmi", NULL, "", "inject an NMI", cmd_nmi},
-  {"print", "p", "/fmt expr", "print expression value (use $reg for CPU register access)", cmd_print},
-  {"quit", "q", "", "quit the emulator", cmd_quit},
-  {"savevm", NULL, "tag", "not available yet", cmd_not_yet},
-  {"screendump", NULL, "filename [-f png|ppm]", "save the screen as an image (PNG if the name ends in .png, else PPM)",
-   cmd_screendump},
-  {"screentext", NULL, "[filename]", "show or save a text-mode screen as UTF-8", cmd_screentext},
-  {"sendkey", NULL, "keys [hold_ms]", "send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)",
-   cmd_sendkey},
-  {"stop", "s", "", "stop emulation", cmd_stop},
-  {"system_powerdown", NULL, "", "send system power down event", cmd_system_powerdown},
-  {"system_reset", NULL, "", "reset the system", cmd_system_reset},
-  {"type", NULL, "text", "type the text (US keyboard; \\n is Enter, \\t Tab, \\e Escape)", cmd_type},
-  {"x", NULL, "/fmt addr", "virtual memory dump starting at 'addr'", cmd_x},
-  {"xp", NULL, "/fmt addr", "physical memory dump starting at 'addr'", cmd_xp},
-  {NULL, NULL, NULL, NULL, NULL},
+    {"change", NULL, "device [-f] filename [format [read-only-mode]]", "change a removable medium",
+     cmd_change},
+    {"cont", "c", "", "resume emulation", cmd_cont},
+    {"eject", NULL, "[-f] device", "eject a removable medium (use -f to force it)", cmd_eject},
+    {"help", "?", "[cmd]", "show the help", cmd_help},
+    {"info", NULL, "[subcommand]", "show various information about the system state", cmd_info},
+    {"loadvm", NULL, "tag", "not available yet", cmd_not_yet},
+    {"log", NULL, "item1[,...]", "activate logging of the specified items ('none': stop)", cmd_log},
+    {"logfile", NULL, "filename", "output logs to 'filename'", cmd_logfile},
+    {"mouse_button", NULL, "state", "change mouse button state (1=L, 2=M, 4=R)", cmd_mouse_button},
+    {"mouse_move", NULL, "dx dy [dz]", "send mouse move events", cmd_mouse_move},
+    {"nmi", NULL, "", "inject an NMI", cmd_nmi},
+    {"print", "p", "/fmt expr", "print expression value (use $reg for CPU register access)", cmd_print},
+    {"quit", "q", "", "quit the emulator", cmd_quit},
+    {"savevm", NULL, "tag", "not available yet", cmd_not_yet},
+    {"screendump", NULL, "filename [-f png|ppm]",
+     "save the screen as an image (PNG if the name ends in .png, else PPM)", cmd_screendump},
+    {"screentext", NULL, "[filename]", "show or save a text-mode screen as UTF-8", cmd_screentext},
+    {"sendkey", NULL, "keys [hold_ms]",
+     "send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)", cmd_sendkey},
+    {"stop", "s", "", "stop emulation", cmd_stop},
+    {"system_powerdown", NULL, "", "send system power down event", cmd_system_powerdown},
+    {"system_reset", NULL, "", "reset the system", cmd_system_reset},
+    {"type", NULL, "text", "type the text (US keyboard; \\n is Enter, \\t Tab, \\e Escape)", cmd_type},
+    {"x", NULL, "/fmt addr", "virtual memory dump starting at 'addr'", cmd_x},
+    {"xp", NULL, "/fmt addr", "physical memory dump starting at 'addr'", cmd_xp},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* --- arguments --- */
@@ -85,8 +86,8 @@ char *monitor_need(char **args, const char *command, const char *what, FILE *out
 bool monitor_end(char **args, const char *command, FILE *out) {
   if (!monitor_word(args))
     return true;
-  fprintf(out, "%s: extraneous characters at the end of line\nTry \"help %s\" for more information\n", command,
-          command);
+  fprintf(out, "%s: extraneous characters at the end of line\nTry \"help %s\" for more information\n",
+          command, command);
   return false;
 }
 
@@ -315,7 +316,7 @@ static void input_char(struct monitor *m, uint8_t c) {
     break;
   case 0x15: replace_line(m, ""); break; /* Ctrl-U */
   case 0x10: history_move(m, -1); break; /* Ctrl-P */
-  case 0x0e: history_move(m, 1); break; /* Ctrl-N */
+  case 0x0e: history_move(m, 1); break;  /* Ctrl-N */
   case '\t': complete(m); break;
   case 0x1b: m->escape = 1; break;
   default:

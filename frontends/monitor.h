@@ -20,10 +20,10 @@ struct monitor;
 struct monitor_env { /* what the commands act on; shared by all monitors of a machine */
   struct machine *machine;
   struct channel_set *channels; /* NULL allowed */
-  struct media *media; /* NULL allowed */
+  struct media *media;          /* NULL allowed */
   struct keyqueue *keys;
   const char *name; /* -name */
-  char format; /* of the last x or xp: sticky, as in QEMU */
+  char format;      /* of the last x or xp: sticky, as in QEMU */
   int size;
 };
 
@@ -55,7 +55,7 @@ bool monitor_register(struct machine *m, const char *name, size_t length, int64_
 struct dump_format {
   int count;
   char format; /* x o d u c i */
-  int size; /* 1 b, 2 h, 4 w, 8 g */
+  int size;    /* 1 b, 2 h, 4 w, 8 g */
 };
 /* "/8xw" at *text, if there is one; what is not given is taken from *f. */
 bool monitor_format(const char **text, struct dump_format *f, const char **error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The monitor's "info" subcommands. What they print is formatted where the state lives (core/info.c, the board). */
+/* The monitor's "info" subcommands. What they print is formatted where the state lives (core/info.c, the
+ * board). */
 #include <unistd.h>
 
 #include "config.h"
@@ -7,11 +8,11 @@
 #include "devices/board.h"
 #include "frontends/monitor.h"
 
-#define INFO(name, call) \
-  static void name(struct monitor_env *env, char *args, FILE *out) { \
-    (void)env; \
-    (void)args; \
-    call; \
+#define INFO(name, call)                                                                                     \
+  static void name(struct monitor_env *env, char *args, FILE *out) {                                         \
+    (void)env;                                                                                               \
+    (void)args;                                                                                              \
+    call;                                                                                                    \
   }
 
 INFO(show_block, board_info_block(env->machine, out))
@@ -50,19 +51,19 @@ static void show_status(struct monitor_env *env, char *args, FILE *out) {
 }
 
 const struct monitor_command monitor_info_commands[] = {
-  {"block", NULL, "", "show the drives and their images", show_block},
-  {"chardev", NULL, "", "show the character devices", show_chardev},
-  {"cpus", NULL, "", "show infos for each CPU", show_cpus},
-  {"jit", NULL, "", "show dynamic compiler info", show_jit},
-  {"mem", NULL, "", "show the active virtual memory mappings", show_mem},
-  {"mtree", NULL, "", "show memory tree", show_mtree},
-  {"name", NULL, "", "show the current VM name", show_name},
-  {"pci", NULL, "", "show PCI info", show_pci},
-  {"pic", NULL, "", "show PIC state", show_pic},
-  {"qtree", NULL, "", "show device tree", show_qtree},
-  {"registers", NULL, "", "show the cpu registers", show_registers},
-  {"status", NULL, "", "show the current VM status (running|paused)", show_status},
-  {"tlb", NULL, "", "show virtual to physical memory mappings", show_tlb},
-  {"version", NULL, "", "show the version of Dragoman", show_version},
-  {NULL, NULL, NULL, NULL, NULL},
+    {"block", NULL, "", "show the drives and their images", show_block},
+    {"chardev", NULL, "", "show the character devices", show_chardev},
+    {"cpus", NULL, "", "show infos for each CPU", show_cpus},
+    {"jit", NULL, "", "show dynamic compiler info", show_jit},
+    {"mem", NULL, "", "show the active virtual memory mappings", show_mem},
+    {"mtree", NULL, "", "show memory tree", show_mtree},
+    {"name", NULL, "", "show the current VM name", show_name},
+    {"pci", NULL, "", "show PCI info", show_pci},
+    {"pic", NULL, "", "show PIC state", show_pic},
+    {"qtree", NULL, "", "show device tree", show_qtree},
+    {"registers", NULL, "", "show the cpu registers", show_registers},
+    {"status", NULL, "", "show the current VM status (running|paused)", show_status},
+    {"tlb", NULL, "", "show virtual to physical memory mappings", show_tlb},
+    {"version", NULL, "", "show the version of Dragoman", show_version},
+    {NULL, NULL, NULL, NULL, NULL},
 };

@@ -92,7 +92,8 @@ static void examine(struct monitor_env *env, char *args, FILE *out, int physical
     return;
   }
   if (*text) {
-    fprintf(out, "%s: extraneous characters at the end of line\nTry \"help %s\" for more information\n", name, name);
+    fprintf(out, "%s: extraneous characters at the end of line\nTry \"help %s\" for more information\n", name,
+            name);
     return;
   }
   if (f.format == 'i') {
@@ -116,7 +117,8 @@ void cmd_print(struct monitor_env *env, char *args, FILE *out) {
     return;
   }
   if (*text) {
-    fprintf(out, "print: extraneous characters at the end of line\nTry \"help print\" for more information\n");
+    fprintf(out,
+            "print: extraneous characters at the end of line\nTry \"help print\" for more information\n");
     return;
   }
   monitor_print_value(out, f.format, 0, (uint64_t)v);

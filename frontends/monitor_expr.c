@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Expressions and dump formats of the monitor, with QEMU's syntax and precedence: + and - bind least, then & | ^,
- * then * / %, then unary + - ~ and parentheses. Numbers are 64-bit; $name is a CPU register.
+ * Expressions and dump formats of the monitor, with QEMU's syntax and precedence: + and - bind least, then &
+ * | ^, then * / %, then unary + - ~ and parentheses. Numbers are 64-bit; $name is a CPU register.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -40,11 +40,24 @@ bool monitor_register(struct machine *m, const char *name, size_t length, int64_
     const char *name;
     uint32_t value;
   } others[] = {
-    {"eip", cpu->eip}, {"pc", cpu->seg[CS].base + cpu->eip}, {"eflags", cpu->eflags}, {"fp", cpu->gpr[EBP]},
-    {"cr0", cpu->cr0}, {"cr2", cpu->cr2}, {"cr3", cpu->cr3}, {"cr4", cpu->cr4},
-    {"gdtr", cpu->gdtr.base}, {"idtr", cpu->idtr.base}, {"dr6", cpu->dr[6]}, {"dr7", cpu->dr[7]},
-    {"cs.base", cpu->seg[CS].base}, {"ds.base", cpu->seg[DS].base}, {"es.base", cpu->seg[ES].base},
-    {"ss.base", cpu->seg[SS].base}, {"fs.base", cpu->seg[FS].base}, {"gs.base", cpu->seg[GS].base},
+      {"eip", cpu->eip},
+      {"pc", cpu->seg[CS].base + cpu->eip},
+      {"eflags", cpu->eflags},
+      {"fp", cpu->gpr[EBP]},
+      {"cr0", cpu->cr0},
+      {"cr2", cpu->cr2},
+      {"cr3", cpu->cr3},
+      {"cr4", cpu->cr4},
+      {"gdtr", cpu->gdtr.base},
+      {"idtr", cpu->idtr.base},
+      {"dr6", cpu->dr[6]},
+      {"dr7", cpu->dr[7]},
+      {"cs.base", cpu->seg[CS].base},
+      {"ds.base", cpu->seg[DS].base},
+      {"es.base", cpu->seg[ES].base},
+      {"ss.base", cpu->seg[SS].base},
+      {"fs.base", cpu->seg[FS].base},
+      {"gs.base", cpu->seg[GS].base},
   };
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (!strcmp(n, others[i].name))
@@ -183,12 +196,20 @@ bool monitor_format(const char **text, struct dump_format *f, const char **error
   bool size_given = false;
   for (; *s && !isspace((unsigned char)*s); s++) {
     switch (*s) {
-    case 'x': case 'o': case 'd': case 'u': case 'c': case 'i': f->format = *s; break;
+    case 'x':
+    case 'o':
+    case 'd':
+    case 'u':
+    case 'c':
+    case 'i': f->format = *s; break;
     case 'b': f->size = 1, size_given = true; break;
     case 'h': f->size = 2, size_given = true; break;
     case 'w': f->size = 4, size_given = true; break;
     case 'g': f->size = 8, size_given = true; break;
-    default: *error = "invalid char in format"; *text = s; return false;
+    default:
+      *error = "invalid char in format";
+      *text = s;
+      return false;
     }
   }
   if (f->format == 'c' && !size_given)

@@ -121,11 +121,26 @@ static int opt_snapshot(struct option_parser *p, const char *arg) {
   p->o->snapshot = true;
   return 0;
 }
-static int opt_kernel(struct option_parser *p, const char *arg) { p->o->kernel = arg; return 0; }
-static int opt_initrd(struct option_parser *p, const char *arg) { p->o->initrd = arg; return 0; }
-static int opt_append(struct option_parser *p, const char *arg) { p->o->append = arg; return 0; }
-static int opt_bios(struct option_parser *p, const char *arg) { p->o->bios = arg; return 0; }
-static int opt_bios_dir(struct option_parser *p, const char *arg) { p->o->bios_dir = arg; return 0; }
+static int opt_kernel(struct option_parser *p, const char *arg) {
+  p->o->kernel = arg;
+  return 0;
+}
+static int opt_initrd(struct option_parser *p, const char *arg) {
+  p->o->initrd = arg;
+  return 0;
+}
+static int opt_append(struct option_parser *p, const char *arg) {
+  p->o->append = arg;
+  return 0;
+}
+static int opt_bios(struct option_parser *p, const char *arg) {
+  p->o->bios = arg;
+  return 0;
+}
+static int opt_bios_dir(struct option_parser *p, const char *arg) {
+  p->o->bios_dir = arg;
+  return 0;
+}
 static int opt_vga(struct option_parser *p, const char *arg) {
   if (strcmp(arg, "std") && strcmp(arg, "none"))
     return option_error(p, "-vga %s: the choices are std and none", arg);
@@ -178,16 +193,23 @@ static int opt_name(struct option_parser *p, const char *arg) {
     p->o->name = value && !strcmp(key, "guest") ? value : key;
   return 0;
 }
-static int opt_pidfile(struct option_parser *p, const char *arg) { p->o->pidfile = arg; return 0; }
+static int opt_pidfile(struct option_parser *p, const char *arg) {
+  p->o->pidfile = arg;
+  return 0;
+}
 static int opt_log(struct option_parser *p, const char *arg) {
   if (!strcmp(arg, "help") || !strcmp(arg, "?"))
     p->o->action = ACTION_LOG_HELP;
   p->o->log_items = arg;
   return 0;
 }
-static int opt_log_file(struct option_parser *p, const char *arg) { p->o->log_path = arg; return 0; }
+static int opt_log_file(struct option_parser *p, const char *arg) {
+  p->o->log_path = arg;
+  return 0;
+}
 static int opt_network_none(struct option_parser *p, const char *arg) {
-  return !strcmp(arg, "none") ? 0 : option_error(p, "-nic/-net %s: there is no network card yet; use none", arg);
+  return !strcmp(arg, "none") ? 0
+                              : option_error(p, "-nic/-net %s: there is no network card yet; use none", arg);
 }
 static int opt_nothing(struct option_parser *p, const char *arg) {
   (void)p;
@@ -204,58 +226,68 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-  {{"accel", "interp|tlb[,OPTIONS]", "how guest code runs: interpreter or translator ('help' lists)"},
-   option_accel, false},
-  {{"append", "TEXT", "command line for -kernel"}, opt_append, false},
-  {{"bios", "FILE", "use this firmware image instead of SeaBIOS"}, opt_bios, false},
-  {{"boot", "[order=]LETTERS[,menu=on][,once=LETTERS]", "boot order: a floppy, c disk, d CD-ROM, n network"},
-   option_boot, false},
-  {{"cdrom", "FILE", "CD-ROM image (the second channel's master, as -hdc)"}, opt_cdrom, false},
-  {{"cpu", "NAME", "CPU model ('help' lists)"}, opt_cpu, false},
-  {{"D", "FILE", "write the log of -d to FILE instead of stderr"}, opt_log_file, false},
-  {{"d", "ITEMS", "log these items ('help' lists)"}, opt_log, false},
-  {{"debugcon", "CHANNEL", "connect the firmware's debug port (402h)"}, opt_debugcon, false},
-  {{"device", "isa-debug-exit,iobase=N,iosize=N", "a port that ends the run: status (value << 1) | 1"},
-   option_device, true},
-  {{"display", "sdl|none", "a window, or none ('help' lists)"}, option_display, false},
-  {{"drive", "file=F,if=ide|floppy,index=N,media=disk|cdrom,snapshot=on,readonly=on", "any drive, in full"},
-   option_drive, true},
-  {{"fda", "FILE", "image in floppy drive A"}, opt_fda, true},
-  {{"fdb", "FILE", "image in floppy drive B"}, opt_fdb, true},
-  {{"h", NULL, NULL}, opt_help, true},
-  {{"hda", "FILE", "image of the first hard disk; a bare FILE means the same"}, opt_hda, true},
-  {{"hdb", "FILE", "second hard disk"}, opt_hdb, true},
-  {{"hdc", "FILE", "third hard disk"}, opt_hdc, true},
-  {{"hdd", "FILE", "fourth hard disk"}, opt_hdd, true},
-  {{"help", NULL, "this text"}, opt_help, true},
-  {{"icount", "shift=N|auto|on", "counted time: each instruction lasts 2^N ns; runs can be repeated exactly"},
-   option_icount, false},
-  {{"initrd", "FILE", "initial RAM disk for -kernel"}, opt_initrd, false},
-  {{"kernel", "FILE", "boot this Linux or Multiboot kernel directly"}, opt_kernel, false},
-  {{"L", "DIR", "look for firmware here first"}, opt_bios_dir, false},
-  {{"M", "pc", "the machine, same as -machine ('help' lists)"}, option_machine, true},
-  {{"m", "[size=]N[M|G]", "memory, 1 MB to 3.5 GB (default 128M)"}, option_memory, false},
-  {{"machine", "pc[,accel=NAME]", "the machine ('help' lists)"}, option_machine, true},
-  {{"monitor", "CHANNEL", "control the machine by commands there ('help' lists them)"}, opt_monitor, true},
-  {{"name", "NAME", "shown in the window's title"}, opt_name, false},
-  {{"net", "none", NULL}, opt_network_none, true},
-  {{"nic", "none", NULL}, opt_network_none, true},
-  {{"no-reboot", NULL, "exit instead of rebooting"}, opt_no_reboot, true},
-  {{"no-shutdown", NULL, "stay when the guest powers off"}, opt_no_shutdown, true},
-  {{"nodefaults", NULL, NULL}, opt_nothing, true},
-  {{"nographic", NULL, "no window; serial port and monitor share the terminal (Ctrl-A h helps)"},
-   opt_nographic, true},
-  {{"parallel", "CHANNEL", "connect the parallel port"}, opt_parallel, false},
-  {{"pidfile", "FILE", "write the process id there"}, opt_pidfile, false},
-  {{"rtc", "base=utc|localtime|DATE[,clock=host|vm]", "the clock's starting time and what drives it"},
-   option_rtc, false},
-  {{"S", NULL, "start stopped; the monitor's 'cont' begins"}, opt_paused, true},
-  {{"serial", "CHANNEL", "connect the next serial port (up to four times)"}, opt_serial, true},
-  {{"smp", "1", "number of CPUs: one"}, opt_smp, true},
-  {{"snapshot", NULL, "keep all changes to images in memory or a temporary file, and drop them at the end"},
-   opt_snapshot, true},
-  {{"version", NULL, "print the version"}, opt_version, true},
-  {{"vga", "std|none", "display adapter"}, opt_vga, false},
+    {{"accel", "interp|tlb[,OPTIONS]", "how guest code runs: interpreter or translator ('help' lists)"},
+     option_accel,
+     false},
+    {{"append", "TEXT", "command line for -kernel"}, opt_append, false},
+    {{"bios", "FILE", "use this firmware image instead of SeaBIOS"}, opt_bios, false},
+    {{"boot", "[order=]LETTERS[,menu=on][,once=LETTERS]",
+      "boot order: a floppy, c disk, d CD-ROM, n network"},
+     option_boot,
+     false},
+    {{"cdrom", "FILE", "CD-ROM image (the second channel's master, as -hdc)"}, opt_cdrom, false},
+    {{"cpu", "NAME", "CPU model ('help' lists)"}, opt_cpu, false},
+    {{"D", "FILE", "write the log of -d to FILE instead of stderr"}, opt_log_file, false},
+    {{"d", "ITEMS", "log these items ('help' lists)"}, opt_log, false},
+    {{"debugcon", "CHANNEL", "connect the firmware's debug port (402h)"}, opt_debugcon, false},
+    {{"device", "isa-debug-exit,iobase=N,iosize=N", "a port that ends the run: status (value << 1) | 1"},
+     option_device,
+     true},
+    {{"display", "sdl|none", "a window, or none ('help' lists)"}, option_display, false},
+    {{"drive", "file=F,if=ide|floppy,index=N,media=disk|cdrom,snapshot=on,readonly=on", "any drive, in full"},
+     option_drive,
+     true},
+    {{"fda", "FILE", "image in floppy drive A"}, opt_fda, true},
+    {{"fdb", "FILE", "image in floppy drive B"}, opt_fdb, true},
+    {{"h", NULL, NULL}, opt_help, true},
+    {{"hda", "FILE", "image of the first hard disk; a bare FILE means the same"}, opt_hda, true},
+    {{"hdb", "FILE", "second hard disk"}, opt_hdb, true},
+    {{"hdc", "FILE", "third hard disk"}, opt_hdc, true},
+    {{"hdd", "FILE", "fourth hard disk"}, opt_hdd, true},
+    {{"help", NULL, "this text"}, opt_help, true},
+    {{"icount", "shift=N|auto|on",
+      "counted time: each instruction lasts 2^N ns; runs can be repeated exactly"},
+     option_icount,
+     false},
+    {{"initrd", "FILE", "initial RAM disk for -kernel"}, opt_initrd, false},
+    {{"kernel", "FILE", "boot this Linux or Multiboot kernel directly"}, opt_kernel, false},
+    {{"L", "DIR", "look for firmware here first"}, opt_bios_dir, false},
+    {{"M", "pc", "the machine, same as -machine ('help' lists)"}, option_machine, true},
+    {{"m", "[size=]N[M|G]", "memory, 1 MB to 3.5 GB (default 128M)"}, option_memory, false},
+    {{"machine", "pc[,accel=NAME]", "the machine ('help' lists)"}, option_machine, true},
+    {{"monitor", "CHANNEL", "control the machine by commands there ('help' lists them)"}, opt_monitor, true},
+    {{"name", "NAME", "shown in the window's title"}, opt_name, false},
+    {{"net", "none", NULL}, opt_network_none, true},
+    {{"nic", "none", NULL}, opt_network_none, true},
+    {{"no-reboot", NULL, "exit instead of rebooting"}, opt_no_reboot, true},
+    {{"no-shutdown", NULL, "stay when the guest powers off"}, opt_no_shutdown, true},
+    {{"nodefaults", NULL, NULL}, opt_nothing, true},
+    {{"nographic", NULL, "no window; serial port and monitor share the terminal (Ctrl-A h helps)"},
+     opt_nographic,
+     true},
+    {{"parallel", "CHANNEL", "connect the parallel port"}, opt_parallel, false},
+    {{"pidfile", "FILE", "write the process id there"}, opt_pidfile, false},
+    {{"rtc", "base=utc|localtime|DATE[,clock=host|vm]", "the clock's starting time and what drives it"},
+     option_rtc,
+     false},
+    {{"S", NULL, "start stopped; the monitor's 'cont' begins"}, opt_paused, true},
+    {{"serial", "CHANNEL", "connect the next serial port (up to four times)"}, opt_serial, true},
+    {{"smp", "1", "number of CPUs: one"}, opt_smp, true},
+    {{"snapshot", NULL, "keep all changes to images in memory or a temporary file, and drop them at the end"},
+     opt_snapshot,
+     true},
+    {{"version", NULL, "print the version"}, opt_version, true},
+    {{"vga", "std|none", "display adapter"}, opt_vga, false},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -265,28 +297,28 @@ const struct option_help *options_help(unsigned index) { return index < ROWS ? &
 static const struct {
   const char *name, *advice;
 } foreign[] = {
-  {"audiodev", "there is no sound card yet; leave it out"},
-  {"blockdev", "use -drive"},
-  {"chardev", "give the channel to -serial, -parallel or -monitor directly"},
-  {"curses", "use -nographic, or the monitor's 'screentext'"},
-  {"daemonize", "start it with '&' and use -pidfile and -monitor unix:PATH,server,nowait"},
-  {"enable-kvm", "Dragoman does not use hardware virtualization; leave it out"},
-  {"full-screen", "use the window's own key"},
-  {"gdb", "there is no gdb stub yet; use the monitor"},
-  {"global", "devices have no such properties; leave it out"},
-  {"incoming", "migration is not supported"},
-  {"loadvm", "saving and loading the machine's state is not available yet"},
-  {"mem-path", "leave it out; guest memory is anonymous"},
-  {"netdev", "there is no network card yet; leave it out"},
-  {"object", "leave it out"},
-  {"qmp", "use the human monitor: -monitor unix:PATH,server,nowait"},
-  {"s", "there is no gdb stub yet; use the monitor"},
-  {"sdl", "use -display sdl"},
-  {"soundhw", "there is no sound card yet; leave it out"},
-  {"spice", "use -display sdl or -display none"},
-  {"usb", "there is no USB controller yet; the PS/2 mouse works"},
-  {"usbdevice", "there is no USB controller yet; the PS/2 mouse works"},
-  {"vnc", "use -display sdl, or -display none with the monitor's 'screendump'"},
+    {"audiodev", "there is no sound card yet; leave it out"},
+    {"blockdev", "use -drive"},
+    {"chardev", "give the channel to -serial, -parallel or -monitor directly"},
+    {"curses", "use -nographic, or the monitor's 'screentext'"},
+    {"daemonize", "start it with '&' and use -pidfile and -monitor unix:PATH,server,nowait"},
+    {"enable-kvm", "Dragoman does not use hardware virtualization; leave it out"},
+    {"full-screen", "use the window's own key"},
+    {"gdb", "there is no gdb stub yet; use the monitor"},
+    {"global", "devices have no such properties; leave it out"},
+    {"incoming", "migration is not supported"},
+    {"loadvm", "saving and loading the machine's state is not available yet"},
+    {"mem-path", "leave it out; guest memory is anonymous"},
+    {"netdev", "there is no network card yet; leave it out"},
+    {"object", "leave it out"},
+    {"qmp", "use the human monitor: -monitor unix:PATH,server,nowait"},
+    {"s", "there is no gdb stub yet; use the monitor"},
+    {"sdl", "use -display sdl"},
+    {"soundhw", "there is no sound card yet; leave it out"},
+    {"spice", "use -display sdl or -display none"},
+    {"usb", "there is no USB controller yet; the PS/2 mouse works"},
+    {"usbdevice", "there is no USB controller yet; the PS/2 mouse works"},
+    {"vnc", "use -display sdl, or -display none with the monitor's 'screendump'"},
 };
 
 /* --- nearest name --- */
@@ -338,7 +370,10 @@ static int unknown_option(struct option_parser *p, const char *name) {
 
 static void set_defaults(struct options *o) {
   *o = (struct options){
-    .ram_mb = 128, .mhz = 100, .vga = true, .rtc_base = (time_t)-1,
+      .ram_mb = 128,
+      .mhz = 100,
+      .vga = true,
+      .rtc_base = (time_t)-1,
   };
 }
 

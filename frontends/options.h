@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line, in QEMU's words. Parsing has no side effects: nothing is opened or printed, so that it can be
- * tested; what is wrong comes back as one line of text. Strings point into argv or are kept in the
+ * The command line, in QEMU's words. Parsing has no side effects: nothing is opened or printed, so that it
+ * can be tested; what is wrong comes back as one line of text. Strings point into argv or are kept in the
  * structure until options_free.
  */
 #ifndef FRONTENDS_OPTIONS_H
@@ -19,7 +19,7 @@
 
 struct drive_options {
   const char *file; /* NULL: the drive exists and is empty */
-  const char *by; /* the option that defined it, for messages; NULL: not defined */
+  const char *by;   /* the option that defined it, for messages; NULL: not defined */
   const char *serial;
   bool cdrom, snapshot, readonly;
 };
@@ -28,20 +28,27 @@ enum display_kind { DISPLAY_DEFAULT, DISPLAY_SDL, DISPLAY_NONE };
 
 /* What the caller should do after parsing: go on, or print something and exit 0. */
 enum options_action {
-  ACTION_RUN, ACTION_HELP, ACTION_VERSION, ACTION_CPU_HELP, ACTION_MACHINE_HELP, ACTION_ACCEL_HELP,
-  ACTION_DISPLAY_HELP, ACTION_DEVICE_HELP, ACTION_LOG_HELP,
+  ACTION_RUN,
+  ACTION_HELP,
+  ACTION_VERSION,
+  ACTION_CPU_HELP,
+  ACTION_MACHINE_HELP,
+  ACTION_ACCEL_HELP,
+  ACTION_DISPLAY_HELP,
+  ACTION_DEVICE_HELP,
+  ACTION_LOG_HELP,
 };
 
 struct options {
   enum options_action action;
   uint32_t ram_mb;
-  const char *cpu; /* -cpu; NULL: default */
-  const char *accel; /* engine name; NULL: default */
+  const char *cpu;           /* -cpu; NULL: default */
+  const char *accel;         /* engine name; NULL: default */
   const char *accel_options; /* what follows the first comma, or NULL */
   bool counted;
-  uint32_t mhz; /* counted: instructions per microsecond */
+  uint32_t mhz;                               /* counted: instructions per microsecond */
   struct drive_options drive[OPTIONS_DRIVES]; /* 0-3: hda..hdd; 4, 5: floppies */
-  const char *boot_order, *boot_once; /* letters of "acdn", or NULL */
+  const char *boot_order, *boot_once;         /* letters of "acdn", or NULL */
   bool boot_menu;
   bool snapshot;
   const char *kernel, *initrd, *append;
@@ -61,7 +68,7 @@ struct options {
   const char *log_items, *log_path;
   uint16_t debug_exit_port, debug_exit_size;
   /* parser's own */
-  void *strings; /* list of allocated strings */
+  void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */
 };
 
@@ -88,8 +95,8 @@ struct option_parser {
 int option_error(struct option_parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *option_string(struct option_parser *p, const char *start, size_t length); /* kept until options_free */
 /*
- * Take the next key[=value] from a comma list (",," is a comma in a value). False at the end. A bare word gives
- * *value = NULL.
+ * Take the next key[=value] from a comma list (",," is a comma in a value). False at the end. A bare word
+ * gives *value = NULL.
  */
 bool option_next(struct option_parser *p, const char **list, const char **key, const char **value);
 int option_bool(struct option_parser *p, const char *option, const char *key, const char *value, bool *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Options whose argument has a structure of its own: -m, -boot, -rtc, -icount, -device, -machine, -accel, -display;
- * and the contradictions between options that only show at the end.
+ * Options whose argument has a structure of its own: -m, -boot, -rtc, -icount, -device, -machine, -accel,
+ * -display; and the contradictions between options that only show at the end.
  */
 #include "frontends/options.h"
 
@@ -28,10 +28,19 @@ int option_memory(struct option_parser *p, const char *arg) {
     return option_error(p, "-m %s: not a size; write for example -m 256M or -m 1G", arg);
   double scale = 1;
   switch (toupper((unsigned char)*end)) {
-  case 'K': scale = 1.0 / 1024; end++; break;
+  case 'K':
+    scale = 1.0 / 1024;
+    end++;
+    break;
   case 'M': end++; break;
-  case 'G': scale = 1024; end++; break;
-  case 'T': scale = 1024 * 1024; end++; break;
+  case 'G':
+    scale = 1024;
+    end++;
+    break;
+  case 'T':
+    scale = 1024 * 1024;
+    end++;
+    break;
   }
   if (toupper((unsigned char)*end) == 'B')
     end++;
@@ -48,8 +57,8 @@ static int boot_letters(struct option_parser *p, const char *letters, const char
   unsigned seen = 0;
   for (const char *c = letters; *c; c++) {
     if (!strchr("acdn", *c))
-      return option_error(p, "-boot: '%c' in '%s' is no boot device: a floppy, c disk, d CD-ROM, n network", *c,
-                          letters);
+      return option_error(p, "-boot: '%c' in '%s' is no boot device: a floppy, c disk, d CD-ROM, n network",
+                          *c, letters);
     unsigned bit = 1u << (*c - 'a');
     if (seen & bit)
       return option_error(p, "-boot: '%c' appears twice in '%s'", *c, letters);
@@ -89,14 +98,15 @@ static bool parse_date(const char *text, time_t *out) {
   struct tm tm = {0};
   int n = 0;
   if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-             &tm.tm_sec, &n) != 6 || text[n]) {
+             &tm.tm_sec, &n) != 6 ||
+      text[n]) {
     tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
     n = 0;
     if (sscanf(text, "%4d-%2d-%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &n) != 3 || text[n])
       return false;
   }
-  if (tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 ||
-      tm.tm_min > 59 || tm.tm_sec > 59)
+  if (tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+      tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59)
     return false;
   tm.tm_year -= 1900;
   tm.tm_mon--;
@@ -126,8 +136,8 @@ int option_rtc(struct option_parser *p, const char *arg) {
 }
 
 /*
- * -icount shift=N: an instruction lasts 2^N ns, that is 1000 / 2^N instructions a microsecond (rounded down); N is
- * 0 to 9. "auto" and "on" take the default of 100 a microsecond. mhz=M states the rate itself.
+ * -icount shift=N: an instruction lasts 2^N ns, that is 1000 / 2^N instructions a microsecond (rounded down);
+ * N is 0 to 9. "auto" and "on" take the default of 100 a microsecond. mhz=M states the rate itself.
  */
 int option_icount(struct option_parser *p, const char *arg) {
   const char *key, *value, *list = arg;
@@ -150,7 +160,8 @@ int option_icount(struct option_parser *p, const char *arg) {
     long n = strtol(number, &end, 10);
     if (!strcmp(key, "shift")) {
       if (*end || end == number || n < 0 || n > 9)
-        return option_error(p, "-icount shift=%s: N is 0 to 9 (2^N ns for each instruction), or auto", number);
+        return option_error(p, "-icount shift=%s: N is 0 to 9 (2^N ns for each instruction), or auto",
+                            number);
       p->o->mhz = 1000u >> n;
     } else if (!strcmp(key, "mhz")) {
       if (*end || end == number || n < 1 || n > 1000)
@@ -163,7 +174,8 @@ int option_icount(struct option_parser *p, const char *arg) {
   return 0;
 }
 
-static int number16(struct option_parser *p, const char *key, const char *value, unsigned max, uint16_t *out) {
+static int number16(struct option_parser *p, const char *key, const char *value, unsigned max,
+                    uint16_t *out) {
   char *end;
   errno = 0;
   unsigned long n = value ? strtoul(value, &end, 0) : 0;
@@ -182,7 +194,8 @@ int option_device(struct option_parser *p, const char *arg) {
     return 0;
   }
   if (strcmp(key, "isa-debug-exit"))
-    return option_error(p, "-device %s: this machine has no such device to add; '-device help' lists them", key);
+    return option_error(p, "-device %s: this machine has no such device to add; '-device help' lists them",
+                        key);
   p->o->debug_exit_port = 0x501; /* QEMU's defaults */
   p->o->debug_exit_size = 2;
   while (option_next(p, &list, &key, &value)) {
@@ -260,7 +273,9 @@ int option_display(struct option_parser *p, const char *arg) {
 
 /* --- the end: defaults that depend on others, and contradictions --- */
 
-static bool uses_stdio(const char *spec) { return spec && (!strcmp(spec, "stdio") || !strcmp(spec, "mon:stdio")); }
+static bool uses_stdio(const char *spec) {
+  return spec && (!strcmp(spec, "stdio") || !strcmp(spec, "mon:stdio"));
+}
 
 static void nographic_defaults(struct options *o) {
   bool taken = uses_stdio(o->parallel) || uses_stdio(o->debugcon);
@@ -284,8 +299,11 @@ static int check_stdio(struct option_parser *p) {
   for (unsigned i = 0; i < o->monitor_count; i++)
     users += uses_stdio(o->monitor[i]);
   if (users > 1)
-    return option_error(p, "stdio was asked for by %u channels; use -serial mon:stdio to share it with the monitor, "
-                           "or a file, a socket or a pty", users);
+    return option_error(
+        p,
+        "stdio was asked for by %u channels; use -serial mon:stdio to share it with the monitor, "
+        "or a file, a socket or a pty",
+        users);
   return 0;
 }
 
@@ -296,8 +314,8 @@ static int check_same_image(struct option_parser *p) {
     for (int j = i + 1; j < OPTIONS_DRIVES; j++)
       if (d[i].file && d[j].file && !strcmp(d[i].file, d[j].file) && !p->o->snapshot &&
           !((d[i].readonly || d[i].cdrom || d[i].snapshot) && (d[j].readonly || d[j].cdrom || d[j].snapshot)))
-        return option_error(p, "%s is given to two drives (%s, %s); use copies, or -snapshot", d[i].file, d[i].by,
-                            d[j].by);
+        return option_error(p, "%s is given to two drives (%s, %s); use copies, or -snapshot", d[i].file,
+                            d[i].by, d[j].by);
   return 0;
 }
 

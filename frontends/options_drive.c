@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const slot_names[OPTIONS_DRIVES] = {
-  "IDE drive 0 (hda)", "IDE drive 1 (hdb)", "IDE drive 2 (hdc, cdrom)", "IDE drive 3 (hdd)", "floppy drive A",
-  "floppy drive B",
+    "IDE drive 0 (hda)", "IDE drive 1 (hdb)", "IDE drive 2 (hdc, cdrom)",
+    "IDE drive 3 (hdd)", "floppy drive A",    "floppy drive B",
 };
 
 int option_drive_named(struct option_parser *p, const char *option, unsigned slot, const char *file) {
@@ -42,8 +42,8 @@ static int drive_word(struct option_parser *p, struct drive_words *w, const char
   const struct {
     const char *key, **out;
   } words[] = {
-    {"file", &w->d.file}, {"if", &w->interface}, {"index", &w->index}, {"bus", &w->bus}, {"unit", &w->unit},
-    {"media", &w->media}, {"format", &w->format}, {"serial", &w->d.serial},
+      {"file", &w->d.file}, {"if", &w->interface}, {"index", &w->index},   {"bus", &w->bus},
+      {"unit", &w->unit},   {"media", &w->media},  {"format", &w->format}, {"serial", &w->d.serial},
   };
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
     if (!strcmp(key, words[i].key)) {
@@ -52,8 +52,11 @@ static int drive_word(struct option_parser *p, struct drive_words *w, const char
       *words[i].out = value;
       return 0;
     }
-  return option_error(p, "-drive: '%s' is not understood; use file=, if=, index=, media=, format=raw, snapshot=, "
-                         "readonly=", key);
+  return option_error(
+      p,
+      "-drive: '%s' is not understood; use file=, if=, index=, media=, format=raw, snapshot=, "
+      "readonly=",
+      key);
 }
 
 /* A number from 0 to max-1, or -1 with an error. */
@@ -95,7 +98,8 @@ int option_drive(struct option_parser *p, const char *arg) {
   if (w.interface && !floppy && strcmp(w.interface, "ide"))
     return option_error(p, "-drive: if=%s: this machine has if=ide and if=floppy", w.interface);
   if (w.format && strcmp(w.format, "raw"))
-    return option_error(p, "-drive: format=%s: only raw images; convert with 'qemu-img convert -O raw'", w.format);
+    return option_error(p, "-drive: format=%s: only raw images; convert with 'qemu-img convert -O raw'",
+                        w.format);
   if (w.media && strcmp(w.media, "disk") && strcmp(w.media, "cdrom"))
     return option_error(p, "-drive: media=%s: the choices are disk and cdrom", w.media);
   w.d.cdrom = w.media && !strcmp(w.media, "cdrom");
@@ -120,12 +124,14 @@ int option_drive(struct option_parser *p, const char *arg) {
 
 /* --- channels --- */
 
-static bool starts_with(const char *text, const char *prefix) { return !strncmp(text, prefix, strlen(prefix)); }
+static bool starts_with(const char *text, const char *prefix) {
+  return !strncmp(text, prefix, strlen(prefix));
+}
 
 /* Flags after the address of a socket. */
 static int socket_flags(struct option_parser *p, const char *option, const char *flags) {
   static const char *const known[] = {
-    "server", "server=on", "server=off", "nowait", "wait", "wait=on", "wait=off", "nodelay", "nodelay=on",
+      "server", "server=on", "server=off", "nowait", "wait", "wait=on", "wait=off", "nodelay", "nodelay=on",
   };
   bool server = false;
   const char *wait = NULL;
@@ -137,7 +143,8 @@ static int socket_flags(struct option_parser *p, const char *option, const char 
     while (i < sizeof known / sizeof known[0] && strcmp(word, known[i]))
       i++;
     if (i == sizeof known / sizeof known[0])
-      return option_error(p, "-%s: '%s' is not understood after the address; use server and nowait", option, word);
+      return option_error(p, "-%s: '%s' is not understood after the address; use server and nowait", option,
+                          word);
     server |= !strcmp(word, "server") || !strcmp(word, "server=on");
     if (strstr(word, "wait"))
       wait = word;
@@ -154,7 +161,8 @@ int option_channel(struct option_parser *p, const char *option, const char *spec
     if (monitor || strcmp(option, "serial"))
       return option_error(p, "-%s %s: 'mon:' (sharing with the monitor) is for -serial", option, spec);
     spec += 4;
-    if (!strcmp(spec, "null") || !strcmp(spec, "none") || starts_with(spec, "file:") || starts_with(spec, "mon:"))
+    if (!strcmp(spec, "null") || !strcmp(spec, "none") || starts_with(spec, "file:") ||
+        starts_with(spec, "mon:"))
       return option_error(p, "-%s: a monitor cannot be reached through '%s'", option, spec);
   }
   if (!strcmp(spec, "stdio") || !strcmp(spec, "null") || !strcmp(spec, "none") || !strcmp(spec, "pty") ||
@@ -162,7 +170,8 @@ int option_channel(struct option_parser *p, const char *option, const char *spec
     return 0;
   if (starts_with(spec, "file:")) {
     if (monitor)
-      return option_error(p, "-monitor %s: commands cannot come from there; use stdio, unix:, tcp: or pty", spec);
+      return option_error(p, "-monitor %s: commands cannot come from there; use stdio, unix:, tcp: or pty",
+                          spec);
     return spec[5] ? 0 : option_error(p, "-%s file: has no file name", option);
   }
   if (starts_with(spec, "unix:")) {
@@ -178,6 +187,6 @@ int option_channel(struct option_parser *p, const char *option, const char *spec
       return option_error(p, "-%s %s: write tcp:HOST:PORT", option, spec);
     return socket_flags(p, option, spec + 4 + n);
   }
-  return option_error(p, "-%s %s: not a channel; use stdio, file:PATH, unix:PATH, tcp:HOST:PORT, pty or null", option,
-                      spec);
+  return option_error(p, "-%s %s: not a channel; use stdio, file:PATH, unix:PATH, tcp:HOST:PORT, pty or null",
+                      option, spec);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Channels over file descriptors: see stream.h. A descriptor that is shared with the shell (stdout) is never made
- * non-blocking; it is asked by poll and fed small pieces instead.
+ * Channels over file descriptors: see stream.h. A descriptor that is shared with the shell (stdout) is never
+ * made non-blocking; it is asked by poll and fed small pieces instead.
  */
 #include "frontends/stream.h"
 
@@ -17,7 +17,7 @@
 #include "core/log.h"
 
 #define PENDING_MAX (64u << 20) /* beyond this, output is lost rather than memory */
-#define PIECE 512u /* a writable pipe or terminal takes this much without blocking */
+#define PIECE 512u              /* a writable pipe or terminal takes this much without blocking */
 #define CLOSE_WAIT_MS 500
 
 static bool writable(int fd, int timeout_ms) {
@@ -248,8 +248,8 @@ static int stdio_start(struct channel *c, char *error, size_t size) {
   return stream_start(c, error, size);
 }
 
-int channel_open_stdio(struct channel_set *set, const char *label, bool keep_signals, struct channel **out, char *error,
-                       size_t size) {
+int channel_open_stdio(struct channel_set *set, const char *label, bool keep_signals, struct channel **out,
+                       char *error, size_t size) {
   struct stream *s = stream_new(set, label);
   if (!s) {
     snprintf(error, size, "out of memory");
@@ -266,7 +266,8 @@ int channel_open_stdio(struct channel_set *set, const char *label, bool keep_sig
   return 0;
 }
 
-int channel_open_pty(struct channel_set *set, const char *label, struct channel **out, char *error, size_t size) {
+int channel_open_pty(struct channel_set *set, const char *label, struct channel **out, char *error,
+                     size_t size) {
   struct termios t;
   struct stream *s = stream_new(set, label);
   int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A channel over file descriptors (terminal, socket, pty): output is written at once as far as the descriptor takes
- * it, the rest waits in memory; input is read only while the device has room.
+ * A channel over file descriptors (terminal, socket, pty): output is written at once as far as the descriptor
+ * takes it, the rest waits in memory; input is read only while the device has room.
  */
 #ifndef FRONTENDS_STREAM_H
 #define FRONTENDS_STREAM_H
@@ -26,7 +26,7 @@ struct stream {
 };
 
 struct stream *stream_new(struct channel_set *set, const char *label); /* NULL when out of memory */
-void stream_connect(struct stream *s, int in_fd, int out_fd); /* takes the descriptors over */
+void stream_connect(struct stream *s, int in_fd, int out_fd);          /* takes the descriptors over */
 void stream_disconnect(struct stream *s);
 int stream_start(struct channel *c, char *error, size_t size);
 

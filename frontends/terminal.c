@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The controlling terminal: raw input for -serial stdio and -monitor stdio. It is put back at exit and before a fatal
- * signal kills us; the orderly signals (INT, TERM, HUP) end the run through main's handlers.
+ * The controlling terminal: raw input for -serial stdio and -monitor stdio. It is put back at exit and before
+ * a fatal signal kills us; the orderly signals (INT, TERM, HUP) end the run through main's handlers.
  */
 #include <signal.h>
 #include <stdlib.h>

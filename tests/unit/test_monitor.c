@@ -37,7 +37,11 @@ static bool key_ready(void *opaque) {
 
 static void set_up(void) {
   struct machine_config config = {
-    .ram_mb = 1, .cpu_model = cpu_model_find("max"), .engine = &engine_interp, .counted = true, .mhz = 100,
+      .ram_mb = 1,
+      .cpu_model = cpu_model_find("max"),
+      .engine = &engine_interp,
+      .counted = true,
+      .mhz = 100,
   };
   machine = machine_new(&config);
   ck_assert_ptr_nonnull(machine);

@@ -47,8 +47,8 @@ START_TEST(memory_sizes) {
     const char *text;
     uint32_t mb;
   } cases[] = {
-    {"-m 64", 64}, {"-m 64M", 64}, {"-m 1G", 1024}, {"-m 1.5G", 1536}, {"-m size=32M", 32}, {"-m 2048K", 2},
-    {"--m 3584", 3584}, {"-m 1", 1}, {"-m 16MB", 16},
+      {"-m 64", 64},   {"-m 64M", 64},     {"-m 1G", 1024}, {"-m 1.5G", 1536}, {"-m size=32M", 32},
+      {"-m 2048K", 2}, {"--m 3584", 3584}, {"-m 1", 1},     {"-m 16MB", 16},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     good(cases[i].text);
@@ -149,7 +149,8 @@ START_TEST(nographic_defaults) {
 END_TEST
 
 START_TEST(channels) {
-  good("-serial unix:/x/y,server,nowait -serial tcp:localhost:1234,server=on,wait=off -serial pty -serial null");
+  good("-serial unix:/x/y,server,nowait -serial tcp:localhost:1234,server=on,wait=off -serial pty -serial "
+       "null");
   ck_assert_uint_eq(o.serial_count, 4);
   bad("-serial a -serial b", "not a channel");
   bad("-serial null -serial null -serial null -serial null -serial null", "4 serial ports");

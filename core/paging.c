@@ -362,6 +362,13 @@ static void slow_checks(struct cpu *cpu, uint32_t la, unsigned size, bool write,
 }
 
 /* Bytes of one page, by physical address. */
+/* What goes to a device at once: an operand as it is, of longer or odd blocks the aligned double words. */
+static unsigned bus_piece(uint32_t pa, unsigned size) {
+  if (size == 2 || size == 4 || size == 8)
+    return size;
+  return size >= 4 && (pa & 3) == 0 ? 4 : 1;
+}
+
 static void phys_read(struct cpu *cpu, uint32_t pa, uint8_t *buf, unsigned size) {
   const struct mem_page *p = page_of(cpu, pa);
   if (p->read) {
@@ -369,8 +376,8 @@ static void phys_read(struct cpu *cpu, uint32_t pa, uint8_t *buf, unsigned size)
     return;
   }
   while (size > 0) {
-    unsigned n = size >= 4 && (pa & 3) == 0 ? 4 : 1;
-    uint32_t value = (uint32_t)mem_read(cpu->machine->mem, pa, (int)n);
+    unsigned n = bus_piece(pa, size);
+    uint64_t value = mem_read(cpu->machine->mem, pa, (int)n);
     memcpy(buf, &value, n);
     buf += n, pa += n, size -= n;
   }
@@ -383,8 +390,8 @@ static void phys_write(struct cpu *cpu, uint32_t pa, const uint8_t *buf, unsigne
     return;
   }
   while (size > 0) {
-    unsigned n = size >= 4 && (pa & 3) == 0 ? 4 : 1;
-    uint32_t value = 0;
+    unsigned n = bus_piece(pa, size);
+    uint64_t value = 0;
     memcpy(&value, buf, n);
     mem_write(cpu->machine->mem, pa, (int)n, value);
     buf += n, pa += n, size -= n;

@@ -361,7 +361,6 @@ static void slow_checks(struct cpu *cpu, uint32_t la, unsigned size, bool write,
     debug_check_access(cpu, la, size, write);
 }
 
-/* Bytes of one page, by physical address. */
 /* What goes to a device at once: an operand as it is, of longer or odd blocks the aligned double words. */
 static unsigned bus_piece(uint32_t pa, unsigned size) {
   if (size == 2 || size == 4 || size == 8)
@@ -369,6 +368,7 @@ static unsigned bus_piece(uint32_t pa, unsigned size) {
   return size >= 4 && (pa & 3) == 0 ? 4 : 1;
 }
 
+/* Bytes of one page, by physical address. */
 static void phys_read(struct cpu *cpu, uint32_t pa, uint8_t *buf, unsigned size) {
   const struct mem_page *p = page_of(cpu, pa);
   if (p->read) {

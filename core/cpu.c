@@ -64,6 +64,7 @@ static void reset_msrs(struct cpu *cpu) {
   memset(cpu->mtrr_var, 0, sizeof cpu->mtrr_var);
   memset(cpu->perf_ctr, 0, sizeof cpu->perf_ctr);
   memset(cpu->perf_evt, 0, sizeof cpu->perf_evt);
+  memset(cpu->mc_ctl, 0, sizeof cpu->mc_ctl);
   cpu->debugctl = 0;
 }
 

@@ -213,7 +213,7 @@ struct cpu {
   uint32_t sysenter_cs, sysenter_esp, sysenter_eip;
   uint64_t apic_base, pat, misc_enable, tsc_offset, ucode_rev;
   uint64_t mtrr_def_type, mtrr_fix[11], mtrr_var[16];
-  uint64_t perf_ctr[2], perf_evt[2], debugctl;
+  uint64_t perf_ctr[2], perf_evt[2], debugctl, mc_ctl[5];
 
   struct fxsave fx;
   uint8_t ferr; /* level of FERR#, for IRQ13 */

@@ -15,8 +15,9 @@ struct feature_bit {
 
 static const struct feature_bit leaf1_edx[] = {
   {FEAT_FPU, 0}, {FEAT_VME, 1}, {FEAT_DE, 2}, {FEAT_PSE, 3}, {FEAT_TSC, 4}, {FEAT_MSR, 5}, {FEAT_PAE, 6},
-  {FEAT_CX8, 8}, {FEAT_APIC, 9}, {FEAT_SEP, 11}, {FEAT_MTRR, 12}, {FEAT_PGE, 13}, {FEAT_CMOV, 15}, {FEAT_PAT, 16},
-  {FEAT_PSE36, 17}, {FEAT_CLFLUSH, 19}, {FEAT_MMX, 23}, {FEAT_FXSR, 24}, {FEAT_SSE, 25}, {FEAT_SSE2, 26},
+  {FEAT_PENTIUM, 7 /* MCE */}, {FEAT_CX8, 8}, {FEAT_APIC, 9}, {FEAT_SEP, 11}, {FEAT_MTRR, 12}, {FEAT_PGE, 13},
+  {FEAT_P6, 14 /* MCA */}, {FEAT_CMOV, 15}, {FEAT_PAT, 16}, {FEAT_PSE36, 17}, {FEAT_CLFLUSH, 19}, {FEAT_MMX, 23},
+  {FEAT_FXSR, 24}, {FEAT_SSE, 25}, {FEAT_SSE2, 26},
 };
 
 static const struct feature_bit leaf1_ecx[] = {

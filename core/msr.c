@@ -17,10 +17,12 @@ enum {
   MSR_PERF_STATUS = 0x198, MSR_PERF_CTL, MSR_CLOCK_MODULATION, MSR_THERM_INTERRUPT, MSR_THERM_STATUS,
   MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_LASTBRANCH_FROM = 0x1db, MSR_LASTINT_TO = 0x1de,
   MSR_MTRR_VAR0 = 0x200, MSR_MTRR_VAR_END = 0x210, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K = 0x258,
-  MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_EFER = (int)0xc0000080u,
+  MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MC0_CTL = 0x400,
+  MSR_EFER = (int)0xc0000080u,
 };
 
 #define MTRRCAP 0x508u /* eight variable ranges, fixed ranges, write combining */
+#define MC_BANKS 5u /* as on the P6; nothing is ever reported in them */
 #define PHYS_36 0xfffffffffull
 #define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
 
@@ -56,8 +58,8 @@ static bool read_p6(struct cpu *cpu, uint32_t index, uint64_t *value) {
   case MSR_PLATFORM_ID:
   case MSR_EBL_CR_POWERON:
   case MSR_BBL_CR_CTL3:
-  case MSR_MCG_CAP: /* no banks */
   case MSR_MCG_STATUS: *value = 0; return true;
+  case MSR_MCG_CAP: *value = MC_BANKS; return true;
   case MSR_UCODE_REV: *value = cpu->ucode_rev; return true;
   case MSR_PERFCTR0:
   case MSR_PERFCTR0 + 1: *value = cpu->perf_ctr[index - MSR_PERFCTR0]; return true;
@@ -70,6 +72,10 @@ static bool read_p6(struct cpu *cpu, uint32_t index, uint64_t *value) {
   }
   if (index >= MSR_LASTBRANCH_FROM && index <= MSR_LASTINT_TO) {
     *value = 0;
+    return true;
+  }
+  if (index >= MSR_MC0_CTL && index < MSR_MC0_CTL + MC_BANKS * 4) { /* CTL, STATUS, ADDR, MISC of each bank */
+    *value = (index & 3) == 0 ? cpu->mc_ctl[(index - MSR_MC0_CTL) / 4] : 0;
     return true;
   }
   if (index >= MSR_MTRR_VAR0 && index < MSR_MTRR_VAR_END) {
@@ -179,6 +185,11 @@ static bool write_p6(struct cpu *cpu, uint32_t index, uint64_t value) {
       return false;
     cpu->pat = value;
     return true;
+  }
+  if (index >= MSR_MC0_CTL && index < MSR_MC0_CTL + MC_BANKS * 4) {
+    if ((index & 3) == 0)
+      cpu->mc_ctl[(index - MSR_MC0_CTL) / 4] = value;
+    return (index & 3) == 0 || value == 0;
   }
   return write_mtrr(cpu, index, value);
 }

@@ -165,7 +165,7 @@ END_TEST
 START_TEST(no_shutdown_waits_for_a_reset) {
   make((struct machine_config){.no_shutdown = true});
   start();
-  machine_lock(m);
+  WAIT_FOR(resets == 1);
   machine_request_shutdown(m, "power off");
   machine_unlock(m);
   nap(3);

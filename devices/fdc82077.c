@@ -87,57 +87,25 @@ struct fdc82077 {
   struct timer execute, seek, reset;
 };
 
-static const struct {
-  uint8_t cylinders, heads, sectors, kind;
-} formats[] = {
-    {40, 1, 8, FDC_DRIVE_360K},   {40, 1, 9, FDC_DRIVE_360K},   {40, 2, 8, FDC_DRIVE_360K},
-    {40, 2, 9, FDC_DRIVE_360K},   {40, 2, 10, FDC_DRIVE_360K},  {80, 2, 9, FDC_DRIVE_720K},
-    {80, 2, 10, FDC_DRIVE_720K},  {80, 2, 15, FDC_DRIVE_1200K}, {80, 2, 18, FDC_DRIVE_1440K},
-    {82, 2, 18, FDC_DRIVE_1440K}, {80, 2, 20, FDC_DRIVE_1440K}, {80, 2, 21, FDC_DRIVE_1440K},
-    {82, 2, 21, FDC_DRIVE_1440K}, {83, 2, 21, FDC_DRIVE_1440K}, {80, 2, 22, FDC_DRIVE_1440K},
-    {80, 2, 24, FDC_DRIVE_1440K}, {80, 2, 36, FDC_DRIVE_2880K},
-};
-#define FORMATS (sizeof formats / sizeof formats[0])
-
-static int find_format(uint64_t bytes) {
-  for (size_t i = 0; i < FORMATS; i++)
-    if ((uint64_t)formats[i].cylinders * formats[i].heads * formats[i].sectors * BYTES == bytes)
-      return (int)i;
-  return -1;
-}
-
-bool fdc_geometry(uint64_t bytes, unsigned *cylinders, unsigned *heads, unsigned *sectors) {
-  int i = find_format(bytes);
-  if (i < 0)
-    return false;
-  if (cylinders)
-    *cylinders = formats[i].cylinders;
-  if (heads)
-    *heads = formats[i].heads;
-  if (sectors)
-    *sectors = formats[i].sectors;
-  return true;
-}
-
 /* Put a medium in. A shorter image (a lone boot sector, say) counts as the beginning of a 1.44M or 2.88M disk. */
 static int insert(struct fdc82077 *s, int drive, struct block *block) {
   struct medium m = {.block = block};
-  int format = -1;
+  const struct fdc_format *format = NULL;
   if (block) {
     uint64_t bytes = block_size(block);
-    format = find_format(bytes);
-    if (format < 0 && bytes < 2880 * 1024)
-      format = find_format(bytes < 1440 * 1024 ? 1440 * 1024 : 2880 * 1024);
-    if (format < 0)
+    format = fdc_find_format(bytes);
+    if (!format && bytes < 2880 * 1024)
+      format = fdc_find_format(bytes < 1440 * 1024 ? 1440 * 1024 : 2880 * 1024);
+    if (!format)
       return -EINVAL;
-    m.cylinders = formats[format].cylinders;
-    m.heads = formats[format].heads;
-    m.sectors = formats[format].sectors;
+    m.cylinders = format->cylinders;
+    m.heads = format->heads;
+    m.sectors = format->sectors;
   }
   s->medium[drive] = m;
   s->changed[drive] = true;
-  if (!s->kind[drive] && format >= 0)
-    s->kind[drive] = formats[format].kind;
+  if (!s->kind[drive] && format)
+    s->kind[drive] = format->kind;
   return 0;
 }
 

@@ -34,6 +34,12 @@ int fdc_drive_type(const struct device *dev, int drive);
 /* block NULL ejects. -ENODEV: no such drive; -EINVAL: no floppy format has this size. */
 int fdc_change_media(struct device *dev, int drive, struct block *block);
 struct block *fdc_media(const struct device *dev, int drive);
+
+/* fdc_format.c */
+struct fdc_format {
+  uint8_t cylinders, heads, sectors, kind; /* kind: the drive it is made for */
+};
+const struct fdc_format *fdc_find_format(uint64_t bytes); /* NULL: no format has this size */
 /* Is this the size of a floppy format? Cylinders, heads and sectors per track may be NULL. */
 bool fdc_geometry(uint64_t bytes, unsigned *cylinders, unsigned *heads, unsigned *sectors);
 

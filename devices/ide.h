@@ -21,7 +21,7 @@ struct ide_drive_config {
 struct piix3_ide_config {
   struct pci_bus *bus;
   struct ide_drive_config drive[4]; /* primary master, primary slave, secondary master, secondary slave */
-  uint32_t latency_ns; /* from command to interrupt; 0: 20 microseconds */
+  uint32_t latency_ns; /* from command to interrupt; 0: 50 microseconds */
 };
 
 /* port[0] = 1F0h, port[1] = 3F6h, port[2] = 170h, port[3] = 376h; irq[0] = IRQ 14, irq[1] = IRQ 15. */

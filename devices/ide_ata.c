@@ -200,7 +200,7 @@ void ata_dma_step(struct ide_channel *ch) {
   if (bytes < n * SECTOR) {
     bmdma_stall(ch);
   } else if (d->left) {
-    ide_schedule(ch, STEP_DMA);
+    ide_continue(ch, STEP_DMA);
   } else {
     d->status = ST_DRDY | ST_DSC;
     ide_irq(ch, true);

@@ -153,7 +153,7 @@ void atapi_dma_step(struct ide_channel *ch) {
   if (moved < n)
     bmdma_stall(ch);
   else if (d->left || ch->pos < ch->fill)
-    ide_schedule(ch, STEP_DMA);
+    ide_continue(ch, STEP_DMA);
   else
     atapi_good(ch);
 }

@@ -78,6 +78,7 @@ struct ide_channel {
   uint8_t step; /* enum ide_step, armed in timer */
   uint8_t drained; /* the step to take when the host has moved the whole data block */
   uint8_t final_status, final_error;
+  uint8_t pio_writes; /* data blocks, for their timing */
   struct timer timer;
   uint32_t pos, len, fill; /* in buffer: next byte, end of the data block, end of the valid bytes */
   uint8_t buffer[IDE_BUFFER];
@@ -99,6 +100,7 @@ void ide_channel_destroy(struct ide_channel *ch);
  * answer: whoever makes image I/O asynchronous hooks in here.
  */
 void ide_schedule(struct ide_channel *ch, enum ide_step step);
+void ide_continue(struct ide_channel *ch, enum ide_step step); /* the same in the middle of a command: sooner */
 void ide_irq(struct ide_channel *ch, bool on);
 /* End the command after the latency: status bits besides DRDY and DSC, error register, interrupt. */
 void ide_finish(struct ide_channel *ch, uint8_t status, uint8_t error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* ATA disks: IDENTIFY, PIO and DMA transfers, addresses, errors, resets, missing drives; the bus master engine. */
-#include "devices/i440fx.h"
-#include "devices/ide.h"
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/unit/ide_rig.h"
 
 static uint16_t identify_word(const uint8_t *id, int word) { return (uint16_t)(id[2 * word] | id[2 * word + 1] << 8); }
@@ -158,6 +159,35 @@ START_TEST(errors) {
   ide_expect_error(c, 0x04);
   ide_command(c, 0x40, 0x00); /* NOP always aborts */
   ide_expect_error(c, 0x04);
+  ide_free(c);
+}
+END_TEST
+
+/* The host's disk is full (here: files may not grow beyond a limit): the guest sees a device fault. */
+START_TEST(full_disk) {
+  signal(SIGXFSZ, SIG_IGN);
+  struct ide *c = ide_new(8192 * 512, BLOCK_WRITE, false);
+  struct rlimit limit = {512 * 1024, RLIM_INFINITY};
+  uint8_t data[512] = {0};
+  ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  freopen("/dev/null", "w", stderr); /* the user is told once */
+  ide_address(c, 0, 3000, 1);
+  ide_command(c, 0x40, 0x30);
+  ide_write_data(c, data, 512);
+  ide_wait_irq(c);
+  ck_assert_uint_eq(inb(c->rig, 0x1f7), 0x71);
+  ck_assert_uint_eq(inb(c->rig, 0x1f1), 0x04);
+  prd(c, 0, 0x20000, 0x200, true);
+  ide_address(c, 0, 3000, 1);
+  ide_command(c, 0x40, 0xca);
+  bm_start(c, 1);
+  ide_wait_irq(c);
+  ck_assert_uint_eq(inb(c->rig, 0x1f7), 0x71);
+  ide_address(c, 0, 3000, 1); /* reading goes on */
+  ide_command(c, 0x40, 0x20);
+  ide_wait_irq(c);
+  ide_read_data(c, data, 512);
+  ck_assert_uint_eq(data[1], 3000 * 128 >> 8 & 0xff);
   ide_free(c);
 }
 END_TEST
@@ -434,6 +464,7 @@ Suite *suite_ide(void) {
   tcase_add_test(tests, multiple);
   tcase_add_test(tests, lba48);
   tcase_add_test(tests, errors);
+  tcase_add_test(tests, full_disk);
   tcase_add_test(tests, other_commands);
   tcase_add_test(tests, resets);
   tcase_add_test(tests, missing_drives);

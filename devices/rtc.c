@@ -47,7 +47,6 @@ enum {
 #define UIP_NS (244000 + 1984000) /* UIP rises 244 us before an update, which lasts 1984 us */
 #define OWED_MAX XTAL_HZ          /* periodic interrupts are made up for within a second */
 #define MIN_GAP_NS 50000
-#define COUNTED_BASE 978307200 /* 2001-01-01: a counted clock must not depend on the day of the run */
 #define NEVER INT64_MAX
 
 struct rtc {
@@ -426,14 +425,11 @@ static int rtc_init(struct device *dev, const struct device_args *args) {
   static const struct rtc_config defaults = {.base = -1};
   struct rtc *r = DEVICE(struct rtc, dev);
   const struct rtc_config *config = args->config ? args->config : &defaults;
-  bool counted = clock_is_counted(dev->clock);
-  r->clock_vm = config->clock_vm || counted;
+  r->clock_vm = config->clock_vm || clock_is_counted(dev->clock);
   int64_t host = host_ns();
   r->base_sec = config->base;
   r->base_ns = rtc_ns(r);
-  if (config->base == -1 && counted) {
-    r->base_sec = COUNTED_BASE;
-  } else if (config->base == -1) {
+  if (config->base == -1) {
     r->base_sec = host / NS_PER_SEC;
     r->base_ns -= host % NS_PER_SEC;
     if (config->localtime)

@@ -15,9 +15,9 @@ static void tone(void *opaque, int mode, uint32_t count) {
 
 static struct rig *setup(void) {
   struct rig *r = rig_new();
-  pit =
-      rig_add(r, &pit_class,
-              &(struct device_args){.id = "pit", .port = {0x40}, .config = &(struct pit_config){.tone = tone}});
+  pit = rig_add(
+      r, &pit_class,
+      &(struct device_args){.id = "pit", .port = {0x40}, .config = &(struct pit_config){.tone = tone}});
   r->edges[0] = 0;
   return r;
 }

@@ -33,10 +33,11 @@ static struct rig *setup(void) {
   accept_max = SIZE_MAX;
   speaker = rig_add(r, &pcspk_class,
                     &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){heard, NULL}});
-  struct device *pit =
-      rig_add(r, &pit_class,
-              &(struct device_args){
-                  .id = "pit", .port = {0x40}, .config = &(struct pit_config){.tone = pcspk_tone, .tone_opaque = speaker}});
+  struct device *pit = rig_add(
+      r, &pit_class,
+      &(struct device_args){.id = "pit",
+                            .port = {0x40},
+                            .config = &(struct pit_config){.tone = pcspk_tone, .tone_opaque = speaker}});
   ctl = rig_add(r, &sysctl_class,
                 &(struct device_args){.id = "sysctl",
                                       .port = {0x61, 0x92},

@@ -120,8 +120,10 @@ bool ide_geometry(const struct device *dev, int n, uint16_t *cylinders, uint8_t 
   DRIVE_FIELDS(c, 0), DRIVE_FIELDS(c, 1), CHANNEL_FIELD(U8, c, selected), CHANNEL_FIELD(U8, c, active), \
       CHANNEL_FIELD(U8, c, control), CHANNEL_FIELD(BOOL, c, interrupt), CHANNEL_FIELD(U8, c, step), \
       CHANNEL_FIELD(U8, c, drained), CHANNEL_FIELD(U8, c, final_status), CHANNEL_FIELD(U8, c, final_error), \
-      CHANNEL_FIELD(U8, c, pio_writes), CHANNEL_FIELD(TIMER, c, timer), CHANNEL_FIELD(U32, c, pos), CHANNEL_FIELD(U32, c, len), \
-      CHANNEL_FIELD(U32, c, fill), {FIELD_BYTES, "buffer", offsetof(struct piix3_ide, channel[c].buffer), IDE_BUFFER}, \
+      CHANNEL_FIELD(U8, c, pio_writes), CHANNEL_FIELD(TIMER, c, timer), CHANNEL_FIELD(U32, c, pos), \
+      CHANNEL_FIELD(U32, c, len), \
+      CHANNEL_FIELD(U32, c, fill), \
+      {FIELD_BYTES, "buffer", offsetof(struct piix3_ide, channel[c].buffer), IDE_BUFFER}, \
       CHANNEL_FIELD(U8, c, bm_command), CHANNEL_FIELD(U8, c, bm_status), CHANNEL_FIELD(U32, c, bm_table), \
       CHANNEL_FIELD(U32, c, prd_next), CHANNEL_FIELD(U32, c, prd_addr), CHANNEL_FIELD(U32, c, prd_left), \
       CHANNEL_FIELD(BOOL, c, prd_last), CHANNEL_FIELD(BOOL, c, dma_waiting)

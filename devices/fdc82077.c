@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Intel 82077AA floppy disk controller in PC/AT mode (datasheet 290166) with raw images of DOS formats: 512-byte
- * sectors, every ID field where it belongs, no deleted data marks.
+ * Intel 82077AA floppy disk controller in PC/AT mode (datasheet 290166) with raw images of DOS formats:
+ * 512-byte sectors, every ID field where it belongs, no deleted data marks.
  *
  * Not modelled: rotation and head load times (everything takes tens of microseconds), FIFO overruns, power
  * down, tape drives, double stepping, tracks formatted with anything but the image's geometry.
@@ -29,27 +29,27 @@ enum { ST3_T0 = 0x10, ST3_WP = 0x40, ST3_ALWAYS = 0x28 };
 enum { CONFIG_EIS = 0x40, CONFIG_EFIFO = 0x20, CONFIG_POLL = 0x10 };
 
 enum command { /* low five bits of the first byte */
-  READ_TRACK = 0x02,
-  SPECIFY = 0x03,
-  SENSE_DRIVE = 0x04,
-  WRITE_DATA = 0x05,
-  READ_DATA = 0x06,
-  RECALIBRATE = 0x07,
-  SENSE_INTERRUPT = 0x08,
-  WRITE_DELETED = 0x09,
-  READ_ID = 0x0a,
-  READ_DELETED = 0x0c,
-  FORMAT_TRACK = 0x0d,
-  DUMPREG = 0x0e,
-  SEEK = 0x0f,
-  VERSION = 0x10,
-  SCAN_EQUAL = 0x11,
-  PERPENDICULAR = 0x12,
-  CONFIGURE = 0x13,
-  LOCK = 0x14,
-  VERIFY = 0x16,
-  SCAN_LOW = 0x19,
-  SCAN_HIGH = 0x1d,
+               READ_TRACK = 0x02,
+               SPECIFY = 0x03,
+               SENSE_DRIVE = 0x04,
+               WRITE_DATA = 0x05,
+               READ_DATA = 0x06,
+               RECALIBRATE = 0x07,
+               SENSE_INTERRUPT = 0x08,
+               WRITE_DELETED = 0x09,
+               READ_ID = 0x0a,
+               READ_DELETED = 0x0c,
+               FORMAT_TRACK = 0x0d,
+               DUMPREG = 0x0e,
+               SEEK = 0x0f,
+               VERSION = 0x10,
+               SCAN_EQUAL = 0x11,
+               PERPENDICULAR = 0x12,
+               CONFIGURE = 0x13,
+               LOCK = 0x14,
+               VERIFY = 0x16,
+               SCAN_LOW = 0x19,
+               SCAN_HIGH = 0x1d,
 };
 
 enum phase { IDLE, COMMAND, EXECUTE, TRANSFER, RESULT }; /* TRANSFER: the host moves bytes of a sector */
@@ -65,7 +65,7 @@ struct fdc82077 {
   struct medium medium[DRIVES];
   uint8_t kind[DRIVES];
   uint8_t track[DRIVES]; /* where the heads are */
-  bool changed[DRIVES]; /* disk change line */
+  bool changed[DRIVES];  /* disk change line */
   uint8_t dor, tdr, rate;
   uint8_t phase;
   uint8_t command[9], command_count, command_length;
@@ -74,7 +74,7 @@ struct fdc82077 {
   bool lock;
   uint8_t pcn[4];
   uint8_t seeking; /* drives on their way: one bit each */
-  uint8_t sense; /* drives with a status for SENSE INTERRUPT */
+  uint8_t sense;   /* drives with a status for SENSE INTERRUPT */
   uint8_t sense_st0[4];
   bool polling; /* the pending statuses come from reset */
   bool interrupt;
@@ -87,7 +87,8 @@ struct fdc82077 {
   struct timer execute, seek, reset;
 };
 
-/* Put a medium in. A shorter image (a lone boot sector, say) counts as the beginning of a 1.44M or 2.88M disk. */
+/* Put a medium in. A shorter image (a lone boot sector, say) counts as the beginning of a 1.44M or 2.88M
+ * disk. */
 static int insert(struct fdc82077 *s, int drive, struct block *block) {
   struct medium m = {.block = block};
   const struct fdc_format *format = NULL;
@@ -130,7 +131,9 @@ struct block *fdc_media(const struct device *dev, int drive) {
   return drive >= 0 && drive < DRIVES ? fdc_of(dev)->medium[drive].block : NULL;
 }
 
-static void update_irq(struct fdc82077 *s) { irq_set(&s->dev.irq[0], s->interrupt && (s->dor & DOR_DMAGATE)); }
+static void update_irq(struct fdc82077 *s) {
+  irq_set(&s->dev.irq[0], s->interrupt && (s->dor & DOR_DMAGATE));
+}
 
 static void interrupt(struct fdc82077 *s, bool on) {
   s->interrupt = on;
@@ -138,7 +141,9 @@ static void interrupt(struct fdc82077 *s, bool on) {
 }
 
 static int drive_of(const struct fdc82077 *s) { return s->command[1] & 3; }
-static bool drive_exists(const struct fdc82077 *s, int drive) { return drive < DRIVES && s->config.present[drive]; }
+static bool drive_exists(const struct fdc82077 *s, int drive) {
+  return drive < DRIVES && s->config.present[drive];
+}
 static bool dma_mode(const struct fdc82077 *s) { return !(s->hlt_nd & 1) && s->config.dma; }
 static uint8_t opcode(const struct fdc82077 *s) { return s->command[0] & 0x1f; }
 static bool is_scan(uint8_t op) { return op == SCAN_EQUAL || op == SCAN_LOW || op == SCAN_HIGH; }
@@ -323,8 +328,9 @@ static void run_dma(void *opaque, int channel) {
   if (s->phase != TRANSFER || !dma_mode(s) || s->pos >= s->length)
     return;
   size_t left = (size_t)(s->length - s->pos);
-  size_t moved = host_writes(opcode(s)) ? dma_read_memory(s->config.dma, channel, s->buffer + s->pos, left, &s->tc)
-                                        : dma_write_memory(s->config.dma, channel, s->buffer + s->pos, left, &s->tc);
+  size_t moved = host_writes(opcode(s))
+                     ? dma_read_memory(s->config.dma, channel, s->buffer + s->pos, left, &s->tc)
+                     : dma_write_memory(s->config.dma, channel, s->buffer + s->pos, left, &s->tc);
   s->pos = (uint16_t)(s->pos + moved);
   if (s->pos >= s->length || s->tc)
     sector_moved(s);
@@ -509,7 +515,8 @@ static void dumpreg(struct fdc82077 *s) {
   to_result(s, 10);
 }
 
-/* How many bytes a command has, itself included; 0 = invalid. Bits that the command doesn't have must be 0. */
+/* How many bytes a command has, itself included; 0 = invalid. Bits that the command doesn't have must be 0.
+ */
 static uint8_t command_length(uint8_t byte) {
   switch (byte & 0x1f) {
   case READ_DATA:
@@ -729,7 +736,9 @@ static void fdc_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   }
 }
 
-static uint32_t fdc_read7(void *opaque, uint32_t offset, int size) { return fdc_read(opaque, offset + 7, size); }
+static uint32_t fdc_read7(void *opaque, uint32_t offset, int size) {
+  return fdc_read(opaque, offset + 7, size);
+}
 
 static void fdc_write7(void *opaque, uint32_t offset, int size, uint32_t value) {
   fdc_write(opaque, offset + 7, size, value);

@@ -19,11 +19,11 @@ enum fdc_drive_kind {
 };
 
 struct fdc82077_config {
-  struct device *dma; /* the 8237 pair, or NULL: PIO only */
-  int dma_channel; /* 2 */
-  bool present[2]; /* a drive exists, even if empty */
+  struct device *dma;     /* the 8237 pair, or NULL: PIO only */
+  int dma_channel;        /* 2 */
+  bool present[2];        /* a drive exists, even if empty */
   struct block *block[2]; /* media; not owned */
-  uint8_t kind[2]; /* enum fdc_drive_kind; 0: chosen by the medium's size, 1.44M if empty */
+  uint8_t kind[2];        /* enum fdc_drive_kind; 0: chosen by the medium's size, 1.44M if empty */
 };
 
 /* port[0] = 3F0h (claims 3F0h-3F5h and 3F7h); irq[0] = IRQ 6. */

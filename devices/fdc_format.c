@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Formats of floppy disks that raw images come in, told apart by their size: those of DOS, and the denser ones of
- * Microsoft's distribution disks and of 2M, fdformat and their like. 512-byte sectors throughout.
+ * Formats of floppy disks that raw images come in, told apart by their size: those of DOS, and the denser
+ * ones of Microsoft's distribution disks and of 2M, fdformat and their like. 512-byte sectors throughout.
  */
 #include "devices/fdc82077.h"
 

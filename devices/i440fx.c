@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Intel 82441FX PCI and memory controller, datasheet 290549: configuration registers of function 00:00.0 and the
- * programmable attribute map (PAM, 3.2.13), which steers C0000h-FFFFFh between DRAM and PCI for reads and
+ * Intel 82441FX PCI and memory controller, datasheet 290549: configuration registers of function 00:00.0 and
+ * the programmable attribute map (PAM, 3.2.13), which steers C0000h-FFFFFh between DRAM and PCI for reads and
  * writes separately.
  *
- * Not modelled: DRAM timing and row boundaries (stored only), the SMM space behind SMRAM (stored only), AGP, errors.
+ * Not modelled: DRAM timing and row boundaries (stored only), the SMM space behind SMRAM (stored only), AGP,
+ * errors.
  */
 #include "devices/i440fx.h"
 
@@ -28,8 +29,9 @@ struct i440fx {
 
 static uint8_t pam_attributes(const struct i440fx *s, int segment) {
   /* PAM0 high nibble is the F segment; PAM1-PAM6 hold two 16 KB segments each, low nibble first. */
-  uint8_t pam = segment == SEGMENTS - 1 ? s->func.config[PAM0] >> 4
-                                        : (uint8_t)(s->func.config[PAM0 + 1 + segment / 2] >> 4 * (segment & 1));
+  uint8_t pam = segment == SEGMENTS - 1
+                    ? s->func.config[PAM0] >> 4
+                    : (uint8_t)(s->func.config[PAM0 + 1 + segment / 2] >> 4 * (segment & 1));
   return pam & (PAM_RE | PAM_WE);
 }
 
@@ -94,7 +96,7 @@ static int i440fx_init(struct device *dev, const struct device_args *args) {
   memset(s->func.wmask + 0x50, 0xff, 0x72 - 0x50 + 1);
   s->func.wmask[0x72] = 0x7f;
   s->func.wmask[0x90] = 0xff; /* ERRCMD */
-  s->func.w1c[0x91] = 0x11; /* ERRSTS */
+  s->func.w1c[0x91] = 0x11;   /* ERRSTS */
   s->func.wmask[0x93] = 0x0f; /* TRC */
   memset(s->mapped, 0xff, sizeof s->mapped);
   return pci_register(s->bus, &s->func, 0);
@@ -105,9 +107,9 @@ static void i440fx_reset(struct device *dev) {
   static const struct {
     uint8_t offset, value;
   } defaults[] = {
-      {0x04, 0x06}, {0x05, 0x00}, {0x06, 0x80}, {0x07, 0x02}, {0x53, 0x80}, {0x57, 0x01}, {0x58, 0x10}, {0x60, 0x01},
-      {0x61, 0x01}, {0x62, 0x01}, {0x63, 0x01}, {0x64, 0x01}, {0x65, 0x01}, {0x66, 0x01}, {0x67, 0x01}, {0x71, 0x10},
-      {0x72, 0x02},
+      {0x04, 0x06}, {0x05, 0x00}, {0x06, 0x80}, {0x07, 0x02}, {0x53, 0x80}, {0x57, 0x01},
+      {0x58, 0x10}, {0x60, 0x01}, {0x61, 0x01}, {0x62, 0x01}, {0x63, 0x01}, {0x64, 0x01},
+      {0x65, 0x01}, {0x66, 0x01}, {0x67, 0x01}, {0x71, 0x10}, {0x72, 0x02},
   };
   s->config_address = 0;
   pci_func_reset(&s->func);

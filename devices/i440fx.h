@@ -9,7 +9,7 @@
 
 struct i440fx_config {
   struct mem_block *ram; /* guest RAM: offset = physical address */
-  uint64_t ram_size; /* bytes below the PCI hole; 0 = ram->size */
+  uint64_t ram_size;     /* bytes below the PCI hole; 0 = ram->size */
   /* What PCI (ISA behind it) answers at C0000h-FFFFFh when a PAM segment is disabled: `rom` at offset
    * rom_offset covers rom_base .. FFFFFh; below rom_base nobody answers. */
   struct mem_block *rom;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An ATA channel: command and control block registers, device selection, resets, PIO data blocks and interrupts as in
- * ATA/ATAPI-6 (T13 1410D), sections 7 and 9. Both drives see every register write; the selected one answers reads.
+ * An ATA channel: command and control block registers, device selection, resets, PIO data blocks and
+ * interrupts as in ATA/ATAPI-6 (T13 1410D), sections 7 and 9. Both drives see every register write; the
+ * selected one answers reads.
  *
  * A missing drive reads as zeros. Not modelled: overlapped and queued commands, 8-bit transfers, PIO timing.
  */
@@ -284,7 +285,8 @@ static uint32_t command_read(void *opaque, uint32_t offset, int size) {
     return read_data(opaque, size);
   uint32_t value = 0;
   for (int i = 0; i < size; i++)
-    value |= (uint32_t)(offset + (uint32_t)i < 8 ? read_register(opaque, offset + (uint32_t)i) : 0xff) << 8 * i;
+    value |= (uint32_t)(offset + (uint32_t)i < 8 ? read_register(opaque, offset + (uint32_t)i) : 0xff)
+             << 8 * i;
   return value;
 }
 
@@ -321,7 +323,9 @@ static void drive_setup(struct ide_drive *d, const struct ide_drive_config *conf
   else
     snprintf(d->serial, sizeof d->serial, "DGM%05d", number + 1);
   snprintf(d->model, sizeof d->model, "%s",
-           config->model ? config->model : d->cdrom ? "DRAGOMAN CD-ROM" : "DRAGOMAN HARDDISK");
+           config->model ? config->model
+           : d->cdrom    ? "DRAGOMAN CD-ROM"
+                         : "DRAGOMAN HARDDISK");
   d->default_cylinders = config->cylinders;
   d->default_heads = config->heads;
   d->default_spt = config->sectors;
@@ -330,8 +334,8 @@ static void drive_setup(struct ide_drive *d, const struct ide_drive_config *conf
 }
 
 int ide_channel_init(struct ide_channel *ch, struct device *dev, struct pci_func *func, const struct irq *irq,
-                     const struct ide_drive_config config[2], int first, uint32_t latency, uint16_t command_port,
-                     uint16_t control_port) {
+                     const struct ide_drive_config config[2], int first, uint32_t latency,
+                     uint16_t command_port, uint16_t control_port) {
   ch->dev = dev;
   ch->func = func;
   ch->irq = irq;

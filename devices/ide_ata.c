@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commands of an ATA hard disk: ATA/ATAPI-6 (T13 1410D) general and PACKET-less feature sets with 48-bit addresses,
- * power management and SMART, and what older drivers expect from ATA-1 to ATA-3 (CHS translation, SEEK,
- * RECALIBRATE, retired opcode aliases).
+ * Commands of an ATA hard disk: ATA/ATAPI-6 (T13 1410D) general and PACKET-less feature sets with 48-bit
+ * addresses, power management and SMART, and what older drivers expect from ATA-1 to ATA-3 (CHS translation,
+ * SEEK, RECALIBRATE, retired opcode aliases).
  *
- * Not modelled: security, host protected area (but for READ NATIVE MAX), READ/WRITE LONG, tagged queueing, advanced
- * power and acoustic management, firmware download.
+ * Not modelled: security, host protected area (but for READ NATIVE MAX), READ/WRITE LONG, tagged queueing,
+ * advanced power and acoustic management, firmware download.
  */
 #include "devices/ide_int.h"
 
@@ -303,7 +303,7 @@ static void identify(struct ide_channel *ch) {
   ata_word(id, 64, 0x0003); /* PIO 3 and 4 */
   for (unsigned word = 65; word <= 68; word++)
     ata_word(id, word, 120); /* ns a cycle */
-  ata_word(id, 80, 0x007e); /* ATA-1 to ATA-6 */
+  ata_word(id, 80, 0x007e);  /* ATA-1 to ATA-6 */
   uint16_t enabled = (uint16_t)(0x4008 | d->smart | d->write_cache << 5 | d->look_ahead << 6);
   ata_word(id, 82, 0x4069);
   ata_word(id, 83, 0x7400); /* FLUSH CACHE, FLUSH CACHE EXT, 48-bit addresses */
@@ -381,9 +381,9 @@ static void smart(struct ide_channel *ch) {
     return;
   case 0xd8: d->smart = true; break;
   case 0xd9: d->smart = false; break;
-  case 0xd2: /* attribute autosave */
-  case 0xd3: /* save attributes */
-  case 0xd4: /* off-line tests pass at once */
+  case 0xd2:        /* attribute autosave */
+  case 0xd3:        /* save attributes */
+  case 0xd4:        /* off-line tests pass at once */
   case 0xda: break; /* status: the signature unchanged means good health */
   default: ide_abort(ch); return;
   }
@@ -470,7 +470,7 @@ static void other_command(struct ide_channel *ch, uint8_t command) {
   case 0x91: initialize_parameters(ch); break;
   case 0xb0: smart(ch); break;
   case 0xc6: set_multiple(ch); break;
-  case 0xe4: ide_reply(ch, SECTOR); break; /* READ BUFFER */
+  case 0xe4: ide_reply(ch, SECTOR); break;                             /* READ BUFFER */
   case 0xe8: ide_data_block(ch, SECTOR, STEP_ATA_WRITE, false); break; /* WRITE BUFFER */
   case 0xe7:
   case 0xea: flush(ch); break;

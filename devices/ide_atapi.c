@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ATAPI CD-ROM drive, data path: the PACKET protocol of ATA/ATAPI-6 9.8, SFF-8020i, PIO and DMA, with
- * sense data, medium state, and the commands that read or move the medium (MMC-3). One data track of mode 1 sectors.
+ * sense data, medium state, and the commands that read or move the medium (MMC-3). One data track of mode 1
+ * sectors.
  *
  * Not modelled: audio, multisession, subchannel data, EDC and ECC bytes of raw sectors (zeros), writing.
  */
@@ -58,8 +59,8 @@ void atapi_fail(struct ide_channel *ch, uint8_t key, uint8_t asc, uint8_t ascq) 
 
 /* One sector as READ CD wants it: parts of sync, header, user data, EDC and ECC. */
 static uint32_t sector_parts(uint8_t fields) {
-  return (fields & CD_SYNC ? 12u : 0u) + (fields & CD_HEADER ? 4u : 0u) + (fields & CD_USER ? CD_SECTOR : 0u) +
-         (fields & CD_EDC ? 288u : 0u);
+  return (fields & CD_SYNC ? 12u : 0u) + (fields & CD_HEADER ? 4u : 0u) +
+         (fields & CD_USER ? CD_SECTOR : 0u) + (fields & CD_EDC ? 288u : 0u);
 }
 
 static uint8_t bcd(uint32_t n) { return (uint8_t)(n / 10 << 4 | n % 10); }
@@ -196,13 +197,15 @@ static void read_medium(struct ide_channel *ch, uint32_t lba, uint32_t count, ui
 static uint32_t be16(const uint8_t *p) { return (uint32_t)(p[0] << 8 | p[1]); }
 static uint32_t be24(const uint8_t *p) { return (uint32_t)p[0] << 16 | be16(p + 1); }
 static uint32_t be32(const uint8_t *p) { return be16(p) << 16 | be16(p + 2); }
-static uint32_t msf(const uint8_t *p) { return (p[0] * 60u + p[1]) * 75u + p[2]; } /* frames, 150 before LBA 0 */
+static uint32_t msf(const uint8_t *p) {
+  return (p[0] * 60u + p[1]) * 75u + p[2];
+} /* frames, 150 before LBA 0 */
 
 static void read_cd(struct ide_channel *ch, uint32_t lba, uint32_t count) {
   struct ide_drive *d = ide_active(ch);
   uint8_t type = d->packet[1] >> 2 & 7, fields = d->packet[9] & 0xf8;
   bool subheader = (fields & CD_HEADERS) == 0x40; /* mode 1 has none: nothing is sent */
-  if (type != 0 && type != 2) { /* any type, or mode 1 */
+  if (type != 0 && type != 2) {                   /* any type, or mode 1 */
     atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0);
     return;
   }
@@ -254,8 +257,8 @@ static void request_sense(struct ide_channel *ch) {
 
 /* Does the command need a medium in the drive? */
 static bool needs_medium(uint8_t opcode) {
-  static const uint8_t list[] = {0x00, 0x08, 0x25, 0x28, 0x2b, 0x42, 0x43, 0x44, 0x45, 0x47, 0x48, 0x4b,
-                                 0x51, 0x52, 0xa5, 0xa8, 0xad, 0xb9, 0xba, 0xbe};
+  static const uint8_t list[] = {0x00, 0x08, 0x25, 0x28, 0x2b, 0x42, 0x43, 0x44, 0x45, 0x47,
+                                 0x48, 0x4b, 0x51, 0x52, 0xa5, 0xa8, 0xad, 0xb9, 0xba, 0xbe};
   return memchr(list, opcode, sizeof list) != NULL;
 }
 
@@ -270,9 +273,7 @@ static bool medium_command(struct ide_channel *ch) {
   switch (p[0]) {
   case 0x00: /* TEST UNIT READY */
   case 0xbb: /* SET CD SPEED */
-  case 0x4e: /* STOP PLAY/SCAN */
-    atapi_good(ch);
-    return true;
+  case 0x4e: /* STOP PLAY/SCAN */ atapi_good(ch); return true;
   case 0x08: read_medium(ch, be24(p + 1) & 0x1fffff, p[4] ? p[4] : 256, CD_USER); return true;
   case 0x28: read_medium(ch, be32(p + 2), be16(p + 7), CD_USER); return true;
   case 0xa8: read_medium(ch, be32(p + 2), be32(p + 6), CD_USER); return true;
@@ -300,9 +301,7 @@ static bool medium_command(struct ide_channel *ch) {
   case 0x48:
   case 0xa5:
   case 0xba: atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0); return true;
-  case 0x4b: /* PAUSE/RESUME: nothing is playing */
-    atapi_fail(ch, SENSE_ILLEGAL, 0x2c, 0);
-    return true;
+  case 0x4b: /* PAUSE/RESUME: nothing is playing */ atapi_fail(ch, SENSE_ILLEGAL, 0x2c, 0); return true;
   default: return false;
   }
 }

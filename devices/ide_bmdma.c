@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bus master IDE engine (SFF-8038i rev 1.0; 82371SB 2.7): command, status and descriptor table registers, and the walk
- * along the physical region descriptors. The table may be anything: an entry moves 2 to 65536 bytes, the walk
- * stays within the 64 KB that the table lies in, and it only goes as far as the drive has bytes to move.
+ * Bus master IDE engine (SFF-8038i rev 1.0; 82371SB 2.7): command, status and descriptor table registers, and
+ * the walk along the physical region descriptors. The table may be anything: an entry moves 2 to 65536 bytes,
+ * the walk stays within the 64 KB that the table lies in, and it only goes as far as the drive has bytes to
+ * move.
  *
  * Not modelled: the direction bit (the drive's command decides), posting and bus timing.
  */
@@ -111,7 +112,7 @@ static void write_byte(struct ide_channel *ch, uint32_t offset, uint8_t value) {
   switch (offset) {
   case 0: write_bm_command(ch, value); break;
   case 2:
-    ch->bm_status &= (uint8_t)~(value & (BM_ERROR | BM_INTERRUPT));
+    ch->bm_status &= (uint8_t) ~(value & (BM_ERROR | BM_INTERRUPT));
     ch->bm_status = (uint8_t)((ch->bm_status & ~BM_CAPABLE) | (value & BM_CAPABLE));
     break;
   case 4:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the IDE model share: ide.c (registers, PIO, interrupts), ide_ata.c (disk commands), ide_atapi.c
- * and ide_mmc.c (packet commands), ide_bmdma.c (bus master engine), piix3_ide.c (PCI attachment).
+ * What the parts of the IDE model share: ide.c (registers, PIO, interrupts), ide_ata.c (disk commands),
+ * ide_atapi.c and ide_mmc.c (packet commands), ide_bmdma.c (bus master engine), piix3_ide.c (PCI attachment).
  */
 #ifndef DEVICES_IDE_INT_H
 #define DEVICES_IDE_INT_H
@@ -23,15 +23,15 @@ enum { IR_CD = 1, IR_IO = 2 }; /* interrupt reason (sector count register) of pa
 /* The next step of a channel: done when the latency timer fires. */
 enum ide_step {
   STEP_NONE,
-  STEP_COMPLETE, /* final_status, final_error and an interrupt */
-  STEP_PRESENT, /* the buffer is ready for the host to read */
-  STEP_ATA_READ, /* fetch the next block of sectors */
-  STEP_ATA_WRITE, /* the host filled the buffer: write it */
-  STEP_DMA, /* move a chunk through the bus master */
-  STEP_PACKET, /* execute the packet in the buffer */
-  STEP_PACKET_IN, /* present the next chunk of the reply */
+  STEP_COMPLETE,   /* final_status, final_error and an interrupt */
+  STEP_PRESENT,    /* the buffer is ready for the host to read */
+  STEP_ATA_READ,   /* fetch the next block of sectors */
+  STEP_ATA_WRITE,  /* the host filled the buffer: write it */
+  STEP_DMA,        /* move a chunk through the bus master */
+  STEP_PACKET,     /* execute the packet in the buffer */
+  STEP_PACKET_IN,  /* present the next chunk of the reply */
   STEP_PACKET_OUT, /* the host filled the buffer with parameters */
-  STEP_RESET, /* SRST or DEVICE RESET is over */
+  STEP_RESET,      /* SRST or DEVICE RESET is over */
 };
 
 struct ide_taskfile {
@@ -59,11 +59,11 @@ struct ide_drive {
   uint8_t packet[12];
   uint8_t sense_key, asc, ascq;
   uint8_t attention; /* pending unit attention: its ASC, 0 = none */
-  uint8_t event; /* pending media event */
+  uint8_t event;     /* pending media event */
   bool locked, tray_open;
   uint32_t byte_limit; /* of a PIO data block */
-  uint16_t cd_size; /* bytes a sector has for the host */
-  uint8_t cd_fields; /* READ CD: what of a sector is wanted */
+  uint16_t cd_size;    /* bytes a sector has for the host */
+  uint8_t cd_fields;   /* READ CD: what of a sector is wanted */
 };
 
 struct ide_channel {
@@ -74,8 +74,8 @@ struct ide_channel {
   struct ide_drive drive[2];
   uint8_t selected, active; /* drive numbers; active = the one that runs a command */
   uint8_t control;
-  bool interrupt; /* INTRQ before nIEN */
-  uint8_t step; /* enum ide_step, armed in timer */
+  bool interrupt;  /* INTRQ before nIEN */
+  uint8_t step;    /* enum ide_step, armed in timer */
   uint8_t drained; /* the step to take when the host has moved the whole data block */
   uint8_t final_status, final_error;
   uint8_t pio_writes; /* data blocks, for their timing */
@@ -91,16 +91,17 @@ struct ide_channel {
 
 /* ide.c */
 int ide_channel_init(struct ide_channel *ch, struct device *dev, struct pci_func *func, const struct irq *irq,
-                     const struct ide_drive_config config[2], int first, uint32_t latency, uint16_t command_port,
-                     uint16_t control_port);
+                     const struct ide_drive_config config[2], int first, uint32_t latency,
+                     uint16_t command_port, uint16_t control_port);
 void ide_channel_reset(struct ide_channel *ch); /* power-on */
 void ide_channel_destroy(struct ide_channel *ch);
 /*
- * Go on with `step` after the latency, BSY meanwhile. The only place where time passes between a command and its
- * answer: whoever makes image I/O asynchronous hooks in here.
+ * Go on with `step` after the latency, BSY meanwhile. The only place where time passes between a command and
+ * its answer: whoever makes image I/O asynchronous hooks in here.
  */
 void ide_schedule(struct ide_channel *ch, enum ide_step step);
-void ide_continue(struct ide_channel *ch, enum ide_step step); /* the same in the middle of a command: sooner */
+void ide_continue(struct ide_channel *ch,
+                  enum ide_step step); /* the same in the middle of a command: sooner */
 void ide_irq(struct ide_channel *ch, bool on);
 /* End the command after the latency: status bits besides DRDY and DSC, error register, interrupt. */
 void ide_finish(struct ide_channel *ch, uint8_t status, uint8_t error);

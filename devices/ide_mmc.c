@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ATAPI CD-ROM drive: the packet commands that describe drive and medium (INQUIRY, mode pages, TOC, configuration,
- * disc and track information, events), as in SFF-8020i and MMC-3. The medium is one finished session with one data
- * track; larger than a CD it is taken for a DVD-ROM.
+ * ATAPI CD-ROM drive: the packet commands that describe drive and medium (INQUIRY, mode pages, TOC,
+ * configuration, disc and track information, events), as in SFF-8020i and MMC-3. The medium is one finished
+ * session with one data track; larger than a CD it is taken for a DVD-ROM.
  */
 #include "devices/ide_int.h"
 
@@ -164,7 +164,7 @@ static uint32_t mode_page(const struct ide_drive *d, uint8_t *out, uint8_t page,
   static const uint8_t timeout[] = {0x1d, 0x0a, 0, 0, 0, 0, 0, 60, 0, 60, 0, 0};
   uint8_t capabilities[] = {0x2a, 0x12, 0x38, 0x00, 0x71, 0x60, 0x29, 0x00, 0x02, 0xc2,
                             0x00, 0x02, 0x02, 0x00, 0x02, 0xc2, 0,    0,    0,    0};
-  capabilities[2] = 0x08 | 0x10; /* reads DVD-ROM */
+  capabilities[2] = 0x08 | 0x10;                      /* reads DVD-ROM */
   capabilities[6] = (uint8_t)(0x29 | d->locked << 1); /* tray, eject, lock */
   const uint8_t *from;
   uint32_t n;
@@ -226,7 +226,7 @@ static void mode_select(struct ide_channel *ch, bool ten) {
     atapi_fail(ch, ILLEGAL_REQUEST, 0x1a, 0); /* parameter list length */
     return;
   }
-  d->tf.count &= (uint8_t)~(IR_CD | IR_IO);
+  d->tf.count &= (uint8_t) ~(IR_CD | IR_IO);
   d->tf.mid = (uint8_t)n;
   d->tf.high = (uint8_t)(n >> 8);
   ch->pos = 0;
@@ -240,7 +240,8 @@ static void mechanism_status(struct ide_channel *ch) {
   atapi_send(ch, 8, be16(d->packet + 8));
 }
 
-static uint32_t feature(uint8_t *out, uint16_t code, bool current, bool persistent, const uint8_t *data, uint8_t len) {
+static uint32_t feature(uint8_t *out, uint16_t code, bool current, bool persistent, const uint8_t *data,
+                        uint8_t len) {
   put16(out, code);
   out[2] = (uint8_t)(persistent << 1 | current);
   out[3] = len;
@@ -261,15 +262,15 @@ static void get_configuration(struct ide_channel *ch) {
     bool current, persistent;
     uint8_t len, data[8];
   } features[] = {
-      {0x0000, true, true, 8, {0}}, /* profile list: data from above */
+      {0x0000, true, true, 8, {0}},                      /* profile list: data from above */
       {0x0001, true, true, 8, {0, 0, 0, 2, 0, 0, 0, 0}}, /* core: ATAPI */
-      {0x0002, true, true, 4, {0}}, /* morphing */
-      {0x0003, true, true, 4, {0x29}}, /* removable medium: tray, eject, lock */
+      {0x0002, true, true, 4, {0}},                      /* morphing */
+      {0x0003, true, true, 4, {0x29}},                   /* removable medium: tray, eject, lock */
       {0x0010, cd || dvd, false, 8, {0, 0, CD_SECTOR >> 8, 0, 0, 1, 0, 0}}, /* random readable */
-      {0x001e, cd, false, 4, {0}}, /* CD read */
-      {0x001f, dvd, false, 4, {0}}, /* DVD read */
-      {0x0100, true, true, 0, {0}}, /* power management */
-      {0x0105, true, true, 4, {0}}, /* timeout */
+      {0x001e, cd, false, 4, {0}},                                          /* CD read */
+      {0x001f, dvd, false, 4, {0}},                                         /* DVD read */
+      {0x0100, true, true, 0, {0}},                                         /* power management */
+      {0x0105, true, true, 4, {0}},                                         /* timeout */
   };
   if (request == 3) {
     invalid_field(ch);
@@ -281,8 +282,8 @@ static void get_configuration(struct ide_channel *ch) {
     uint16_t code = features[i].code;
     if (request == 2 ? code != start : code < start || (request == 1 && !features[i].current))
       continue;
-    n += feature(out + n, code, features[i].current, features[i].persistent, code ? features[i].data : profiles,
-                 features[i].len);
+    n += feature(out + n, code, features[i].current, features[i].persistent,
+                 code ? features[i].data : profiles, features[i].len);
   }
   put32(out, n - 4);
   atapi_send(ch, n, be16(p + 7));
@@ -319,7 +320,7 @@ static void disc_information(struct ide_channel *ch) {
   put16(out, 32);
   out[2] = 0x0e; /* last session and disc complete */
   out[3] = out[4] = out[5] = out[6] = 1;
-  out[7] = 0x20; /* unrestricted use */
+  out[7] = 0x20;             /* unrestricted use */
   memset(out + 16, 0xff, 8); /* no further lead-in or lead-out */
   atapi_send(ch, 34, be16(p + 7));
 }
@@ -376,7 +377,7 @@ static void dvd_structure(struct ide_channel *ch) {
     put32(out + 12, 0x30000 + cd_sectors(d) - 1);
     n = CD_SECTOR + 4;
     break;
-  case 1: n = 8; break; /* copyright: none */
+  case 1: n = 8; break;             /* copyright: none */
   case 4: n = CD_SECTOR + 4; break; /* manufacturing: empty */
   default: invalid_field(ch); return;
   }

@@ -31,7 +31,7 @@ struct pci_bus {
   struct io_bus *io;
   struct mem *mem;
   uint32_t mem_first, mem_last; /* window in which memory BARs are decoded */
-  uint32_t *address; /* CONFIG_ADDRESS, in the host bridge's state */
+  uint32_t *address;            /* CONFIG_ADDRESS, in the host bridge's state */
   const struct io_ops *cf9;
   void *cf9_opaque;
   struct irq pirq[4];
@@ -62,8 +62,8 @@ bool pci_io_enabled(const struct pci_func *f) { return f->config[COMMAND] & COMM
 bool pci_mem_enabled(const struct pci_func *f) { return f->config[COMMAND] & COMMAND_MEM; }
 bool pci_bus_master(const struct pci_func *f) { return f->config[COMMAND] & COMMAND_MASTER; }
 
-void pci_func_init(struct pci_func *f, const char *name, uint16_t vendor, uint16_t device, uint32_t class_code,
-                   uint8_t revision, uint8_t int_pin) {
+void pci_func_init(struct pci_func *f, const char *name, uint16_t vendor, uint16_t device,
+                   uint32_t class_code, uint8_t revision, uint8_t int_pin) {
   DGM_ASSERT(int_pin <= 4);
   memset(f, 0, sizeof *f);
   f->name = name;
@@ -71,7 +71,8 @@ void pci_func_init(struct pci_func *f, const char *name, uint16_t vendor, uint16
   pci_set16(f, 2, device);
   pci_set32(f, 8, class_code << 8 | revision);
   f->config[INTERRUPT_PIN] = int_pin;
-  put(f->wmask, COMMAND, COMMAND_IO | COMMAND_MEM | COMMAND_MASTER | 0x0140, 2); /* and PERR#, SERR# enables */
+  put(f->wmask, COMMAND, COMMAND_IO | COMMAND_MEM | COMMAND_MASTER | 0x0140,
+      2);                /* and PERR#, SERR# enables */
   f->wmask[0x0c] = 0xff; /* cache line size */
   f->wmask[0x0d] = 0xff; /* latency timer */
   if (int_pin)
@@ -120,7 +121,8 @@ static bool overlaps(const struct pci_bar *a, const struct pci_bar *b) {
          b->addr < (uint64_t)a->addr + a->size;
 }
 
-/* Take the BAR's range away. What other memory BARs had under it is gone too: they are marked to be mapped anew. */
+/* Take the BAR's range away. What other memory BARs had under it is gone too: they are marked to be mapped
+ * anew. */
 static void bar_unmap(struct pci_bus *bus, struct pci_bar *bar) {
   bar->mapped = false;
   if (bar_is_io(bar)) {
@@ -184,7 +186,8 @@ static void update_maps(struct pci_bus *bus, struct pci_func *changed) {
 int pci_register(struct pci_bus *bus, struct pci_func *f, int devfn) {
   DGM_ASSERT(devfn >= 0 && devfn < 256);
   if (bus->func[devfn]) {
-    error_report("PCI %02x.%d: %s and %s in one place", devfn >> 3, devfn & 7, bus->func[devfn]->name, f->name);
+    error_report("PCI %02x.%d: %s and %s in one place", devfn >> 3, devfn & 7, bus->func[devfn]->name,
+                 f->name);
     return -EBUSY;
   }
   bus->func[devfn] = f;
@@ -214,7 +217,8 @@ void pci_set_intx(struct pci_func *f, int level) {
 
 void pci_func_reset(struct pci_func *f) {
   pci_set_intx(f, 0);
-  pci_set16(f, COMMAND, (uint16_t)(pci_get16(f, COMMAND) & ~(f->wmask[COMMAND] | f->wmask[COMMAND + 1] << 8)));
+  pci_set16(f, COMMAND,
+            (uint16_t)(pci_get16(f, COMMAND) & ~(f->wmask[COMMAND] | f->wmask[COMMAND + 1] << 8)));
   for (unsigned i = STATUS; i < STATUS + 2; i++)
     f->config[i] &= (uint8_t)~f->w1c[i];
   for (int n = 0; n <= BAR_ROM; n++)
@@ -247,9 +251,10 @@ void pci_config_write(struct pci_bus *bus, int devfn, uint32_t offset, int size,
     unsigned at = offset + (unsigned)i;
     uint8_t byte = (uint8_t)(value >> 8 * i);
     f->config[at] = (uint8_t)((f->config[at] & ~f->wmask[at]) | (byte & f->wmask[at]));
-    f->config[at] &= (uint8_t)~(byte & f->w1c[at]);
+    f->config[at] &= (uint8_t) ~(byte & f->w1c[at]);
   }
-  bool decoding = (offset & ~3u) == COMMAND || (offset >= BAR0 && offset < BAR0 + 24) || (offset & ~3u) == ROM_BAR;
+  bool decoding =
+      (offset & ~3u) == COMMAND || (offset >= BAR0 && offset < BAR0 + 24) || (offset & ~3u) == ROM_BAR;
   if (decoding)
     update_maps(bus, f);
   if (f->config_written)
@@ -345,9 +350,9 @@ static const char *class_name(unsigned code) {
     uint16_t code;
     const char *name;
   } names[] = {
-      {0x0100, "SCSI controller"},    {0x0101, "IDE controller"},  {0x0200, "Ethernet controller"},
-      {0x0300, "VGA controller"},     {0x0401, "Audio controller"}, {0x0600, "Host bridge"},
-      {0x0601, "ISA bridge"},         {0x0680, "Bridge"},           {0x0c03, "USB controller"},
+      {0x0100, "SCSI controller"}, {0x0101, "IDE controller"},   {0x0200, "Ethernet controller"},
+      {0x0300, "VGA controller"},  {0x0401, "Audio controller"}, {0x0600, "Host bridge"},
+      {0x0601, "ISA bridge"},      {0x0680, "Bridge"},           {0x0c03, "USB controller"},
   };
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (names[i].code == code)

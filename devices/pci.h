@@ -33,7 +33,7 @@ struct pci_func {
   uint8_t devfn;
   uint8_t config[256];
   uint8_t wmask[256]; /* bits that configuration writes may change */
-  uint8_t w1c[256]; /* bits cleared by writing one */
+  uint8_t w1c[256];   /* bits cleared by writing one */
   struct pci_bar bar[6];
   struct pci_bar rom; /* expansion ROM BAR (kind MEM, block set), if any */
   struct pci_bus *bus;
@@ -43,9 +43,10 @@ struct pci_func {
   int intx_level;
 };
 
-/* Fill the standard header: IDs, class (24 bits: base, sub, interface), header type 0, and the write masks. */
-void pci_func_init(struct pci_func *f, const char *name, uint16_t vendor, uint16_t device, uint32_t class_code,
-                   uint8_t revision, uint8_t int_pin /* 0 none, 1 = INTA */);
+/* Fill the standard header: IDs, class (24 bits: base, sub, interface), header type 0, and the write masks.
+ */
+void pci_func_init(struct pci_func *f, const char *name, uint16_t vendor, uint16_t device,
+                   uint32_t class_code, uint8_t revision, uint8_t int_pin /* 0 none, 1 = INTA */);
 void pci_func_set_bar(struct pci_func *f, int n, const struct pci_bar *bar);
 /* Put the function on the bus at devfn = slot << 3 | function. -EBUSY. */
 int pci_register(struct pci_bus *bus, struct pci_func *f, int devfn);
@@ -53,7 +54,7 @@ void pci_set_intx(struct pci_func *f, int level);
 /* Back to power-on: BARs unmapped, command register 0. */
 void pci_func_reset(struct pci_func *f);
 bool pci_bus_master(const struct pci_func *f);
-bool pci_io_enabled(const struct pci_func *f); /* command register bit 0 */
+bool pci_io_enabled(const struct pci_func *f);  /* command register bit 0 */
 bool pci_mem_enabled(const struct pci_func *f); /* command register bit 1 */
 
 /* Register access for chips that own a function: little-endian, no masks, no callbacks. */
@@ -72,7 +73,8 @@ struct pci_bus *pci_bus_new(struct io_bus *io, struct mem *mem, uint32_t mem_fir
 void pci_bus_free(struct pci_bus *bus); /* the functions belong to their devices */
 /* Where INTA-INTD of all slots end: PIRQA-PIRQD, swizzled as (slot - 1 + pin - 1) mod 4. */
 void pci_bus_connect(struct pci_bus *bus, const struct irq pirq[4]);
-/* Byte accesses to CF9h are not part of mechanism #1: the south bridge's reset control register lives there. */
+/* Byte accesses to CF9h are not part of mechanism #1: the south bridge's reset control register lives there.
+ */
 void pci_bus_claim_cf9(struct pci_bus *bus, const struct io_ops *ops, void *opaque);
 struct pci_func *pci_find(const struct pci_bus *bus, int devfn); /* NULL: nobody there */
 /* One configuration access as the guest does it: offset 0-FFh, size 1, 2 or 4, not crossing a dword. */

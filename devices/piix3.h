@@ -14,8 +14,9 @@ struct piix3_config {
   void *opaque;
 };
 
-/* irq[0..15]: ISA interrupt lines 0-15 that PIRQA-PIRQD may be steered to. Several PIRQs on one line are ORed here;
- * ORing with an ISA device on the same line is the board's affair. No ports (CF9h comes through the bus). */
+/* irq[0..15]: ISA interrupt lines 0-15 that PIRQA-PIRQD may be steered to. Several PIRQs on one line are ORed
+ * here; ORing with an ISA device on the same line is the board's affair. No ports (CF9h comes through the
+ * bus). */
 extern const struct device_class piix3_class;
 
 /* The IRQ that PIRQ n (0-3) is steered to now, or -1. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Intel 82371SB (PIIX3) IDE function, 8086:7010 at 00:01.1 (datasheet 290550): two channels at the legacy ports with
- * ISA interrupts, the bus master registers at BAR 4, timing registers stored.
+ * Intel 82371SB (PIIX3) IDE function, 8086:7010 at 00:01.1 (datasheet 290550): two channels at the legacy
+ * ports with ISA interrupts, the bus master registers at BAR 4, timing registers stored.
  *
  * Not modelled: timing, and turning the channels off with IDETIM bit 15 or the command register.
  */
@@ -36,9 +36,10 @@ static int piix3_ide_init(struct device *dev, const struct device_args *args) {
   s->func.wmask[0x0d] = 0xf0;
   s->func.w1c[0x07] = 0x38;
   memset(s->func.wmask + 0x40, 0xff, 4); /* IDETIM */
-  s->func.wmask[0x44] = 0xff; /* SIDETIM */
-  pci_func_set_bar(&s->func, 4,
-                   &(struct pci_bar){.kind = PCI_BAR_IO, .size = 16, .io_ops = &bmdma_ops, .opaque = s->channel});
+  s->func.wmask[0x44] = 0xff;            /* SIDETIM */
+  pci_func_set_bar(
+      &s->func, 4,
+      &(struct pci_bar){.kind = PCI_BAR_IO, .size = 16, .io_ops = &bmdma_ops, .opaque = s->channel});
   for (int i = 0; i < 2; i++) {
     int error = ide_channel_init(&s->channel[i], dev, &s->func, &dev->irq[i], &config->drive[2 * i], 2 * i,
                                  config->latency_ns, args->port[2 * i], args->port[2 * i + 1]);
@@ -81,8 +82,12 @@ bool ide_present(const struct device *dev, int n) {
 }
 
 bool ide_is_cdrom(const struct device *dev, int n) { return ide_present(dev, n) && drive_of(dev, n)->cdrom; }
-bool ide_tray_locked(const struct device *dev, int n) { return ide_is_cdrom(dev, n) && drive_of(dev, n)->locked; }
-bool ide_tray_open(const struct device *dev, int n) { return ide_is_cdrom(dev, n) && drive_of(dev, n)->tray_open; }
+bool ide_tray_locked(const struct device *dev, int n) {
+  return ide_is_cdrom(dev, n) && drive_of(dev, n)->locked;
+}
+bool ide_tray_open(const struct device *dev, int n) {
+  return ide_is_cdrom(dev, n) && drive_of(dev, n)->tray_open;
+}
 
 struct block *ide_media(const struct device *dev, int n) {
   return ide_present(dev, n) ? drive_of(dev, n)->block : NULL;
@@ -99,33 +104,33 @@ bool ide_geometry(const struct device *dev, int n, uint16_t *cylinders, uint8_t 
 }
 
 #define DRIVE_FIELD(kind, c, d, member) FIELD(kind, struct piix3_ide, channel[c].drive[d].member)
-#define TASKFILE_FIELDS(c, d, tf) \
-  DRIVE_FIELD(U8, c, d, tf.feature), DRIVE_FIELD(U8, c, d, tf.count), DRIVE_FIELD(U8, c, d, tf.low), \
+#define TASKFILE_FIELDS(c, d, tf)                                                                            \
+  DRIVE_FIELD(U8, c, d, tf.feature), DRIVE_FIELD(U8, c, d, tf.count), DRIVE_FIELD(U8, c, d, tf.low),         \
       DRIVE_FIELD(U8, c, d, tf.mid), DRIVE_FIELD(U8, c, d, tf.high)
-#define DRIVE_FIELDS(c, d) \
-  DRIVE_FIELD(U16, c, d, cylinders), DRIVE_FIELD(U8, c, d, heads), DRIVE_FIELD(U8, c, d, spt), \
-      TASKFILE_FIELDS(c, d, tf), TASKFILE_FIELDS(c, d, hob), DRIVE_FIELD(U8, c, d, device), \
-      DRIVE_FIELD(U8, c, d, status), DRIVE_FIELD(U8, c, d, error), DRIVE_FIELD(U8, c, d, command), \
-      DRIVE_FIELD(U8, c, d, multiple), DRIVE_FIELD(U8, c, d, mwdma), DRIVE_FIELD(U8, c, d, udma), \
-      DRIVE_FIELD(BOOL, c, d, write_cache), DRIVE_FIELD(BOOL, c, d, look_ahead), DRIVE_FIELD(BOOL, c, d, smart), \
-      DRIVE_FIELD(BOOL, c, d, standby), DRIVE_FIELD(U64, c, d, lba), DRIVE_FIELD(U32, c, d, left), \
-      DRIVE_FIELD(BOOL, c, d, ext), DRIVE_FIELD(BOOL, c, d, dma), DRIVE_FIELD(BOOL, c, d, to_disk), \
-      {FIELD_BYTES, "packet", offsetof(struct piix3_ide, channel[c].drive[d].packet), 12}, \
-      DRIVE_FIELD(U8, c, d, sense_key), DRIVE_FIELD(U8, c, d, asc), DRIVE_FIELD(U8, c, d, ascq), \
-      DRIVE_FIELD(U8, c, d, attention), DRIVE_FIELD(U8, c, d, event), DRIVE_FIELD(BOOL, c, d, locked), \
-      DRIVE_FIELD(BOOL, c, d, tray_open), DRIVE_FIELD(U32, c, d, byte_limit), DRIVE_FIELD(U16, c, d, cd_size), \
-      DRIVE_FIELD(U8, c, d, cd_fields)
+#define DRIVE_FIELDS(c, d)                                                                                   \
+  DRIVE_FIELD(U16, c, d, cylinders), DRIVE_FIELD(U8, c, d, heads), DRIVE_FIELD(U8, c, d, spt),               \
+      TASKFILE_FIELDS(c, d, tf), TASKFILE_FIELDS(c, d, hob), DRIVE_FIELD(U8, c, d, device),                  \
+      DRIVE_FIELD(U8, c, d, status), DRIVE_FIELD(U8, c, d, error), DRIVE_FIELD(U8, c, d, command),           \
+      DRIVE_FIELD(U8, c, d, multiple), DRIVE_FIELD(U8, c, d, mwdma), DRIVE_FIELD(U8, c, d, udma),            \
+      DRIVE_FIELD(BOOL, c, d, write_cache), DRIVE_FIELD(BOOL, c, d, look_ahead),                             \
+      DRIVE_FIELD(BOOL, c, d, smart), DRIVE_FIELD(BOOL, c, d, standby), DRIVE_FIELD(U64, c, d, lba),         \
+      DRIVE_FIELD(U32, c, d, left), DRIVE_FIELD(BOOL, c, d, ext), DRIVE_FIELD(BOOL, c, d, dma),              \
+      DRIVE_FIELD(BOOL, c, d, to_disk),                                                                      \
+      {FIELD_BYTES, "packet", offsetof(struct piix3_ide, channel[c].drive[d].packet), 12},                   \
+      DRIVE_FIELD(U8, c, d, sense_key), DRIVE_FIELD(U8, c, d, asc), DRIVE_FIELD(U8, c, d, ascq),             \
+      DRIVE_FIELD(U8, c, d, attention), DRIVE_FIELD(U8, c, d, event), DRIVE_FIELD(BOOL, c, d, locked),       \
+      DRIVE_FIELD(BOOL, c, d, tray_open), DRIVE_FIELD(U32, c, d, byte_limit),                                \
+      DRIVE_FIELD(U16, c, d, cd_size), DRIVE_FIELD(U8, c, d, cd_fields)
 #define CHANNEL_FIELD(kind, c, member) FIELD(kind, struct piix3_ide, channel[c].member)
-#define CHANNEL_FIELDS(c) \
-  DRIVE_FIELDS(c, 0), DRIVE_FIELDS(c, 1), CHANNEL_FIELD(U8, c, selected), CHANNEL_FIELD(U8, c, active), \
-      CHANNEL_FIELD(U8, c, control), CHANNEL_FIELD(BOOL, c, interrupt), CHANNEL_FIELD(U8, c, step), \
-      CHANNEL_FIELD(U8, c, drained), CHANNEL_FIELD(U8, c, final_status), CHANNEL_FIELD(U8, c, final_error), \
-      CHANNEL_FIELD(U8, c, pio_writes), CHANNEL_FIELD(TIMER, c, timer), CHANNEL_FIELD(U32, c, pos), \
-      CHANNEL_FIELD(U32, c, len), \
-      CHANNEL_FIELD(U32, c, fill), \
-      {FIELD_BYTES, "buffer", offsetof(struct piix3_ide, channel[c].buffer), IDE_BUFFER}, \
-      CHANNEL_FIELD(U8, c, bm_command), CHANNEL_FIELD(U8, c, bm_status), CHANNEL_FIELD(U32, c, bm_table), \
-      CHANNEL_FIELD(U32, c, prd_next), CHANNEL_FIELD(U32, c, prd_addr), CHANNEL_FIELD(U32, c, prd_left), \
+#define CHANNEL_FIELDS(c)                                                                                    \
+  DRIVE_FIELDS(c, 0), DRIVE_FIELDS(c, 1), CHANNEL_FIELD(U8, c, selected), CHANNEL_FIELD(U8, c, active),      \
+      CHANNEL_FIELD(U8, c, control), CHANNEL_FIELD(BOOL, c, interrupt), CHANNEL_FIELD(U8, c, step),          \
+      CHANNEL_FIELD(U8, c, drained), CHANNEL_FIELD(U8, c, final_status), CHANNEL_FIELD(U8, c, final_error),  \
+      CHANNEL_FIELD(U8, c, pio_writes), CHANNEL_FIELD(TIMER, c, timer), CHANNEL_FIELD(U32, c, pos),          \
+      CHANNEL_FIELD(U32, c, len), CHANNEL_FIELD(U32, c, fill),                                               \
+      {FIELD_BYTES, "buffer", offsetof(struct piix3_ide, channel[c].buffer), IDE_BUFFER},                    \
+      CHANNEL_FIELD(U8, c, bm_command), CHANNEL_FIELD(U8, c, bm_status), CHANNEL_FIELD(U32, c, bm_table),    \
+      CHANNEL_FIELD(U32, c, prd_next), CHANNEL_FIELD(U32, c, prd_addr), CHANNEL_FIELD(U32, c, prd_left),     \
       CHANNEL_FIELD(BOOL, c, prd_last), CHANNEL_FIELD(BOOL, c, dma_waiting)
 
 static const struct field piix3_ide_fields[] = {

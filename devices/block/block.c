@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disk images as the devices see them: sizes, bounds, write permission, memory images; dispatch to the image format
- * (raw.c) and to the snapshot overlay (snapshot.c). All calls are synchronous.
+ * Disk images as the devices see them: sizes, bounds, write permission, memory images; dispatch to the image
+ * format (raw.c) and to the snapshot overlay (snapshot.c). All calls are synchronous.
  */
 #include "devices/block/block_int.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disk images. Opened read-only unless the caller asks for writing; a writable image is locked against a second
- * writer (and a reader against a writer) with OFD locks. With `snapshot` writes go to an unlinked temporary
- * overlay and the image itself is never written.
+ * Disk images. Opened read-only unless the caller asks for writing; a writable image is locked against a
+ * second writer (and a reader against a writer) with OFD locks. With `snapshot` writes go to an unlinked
+ * temporary overlay and the image itself is never written.
  */
 #ifndef DEVICES_BLOCK_BLOCK_H
 #define DEVICES_BLOCK_BLOCK_H
@@ -25,7 +25,8 @@ void block_close(struct block *b);
 uint64_t block_size(const struct block *b); /* bytes */
 bool block_writable(const struct block *b);
 const char *block_path(const struct block *b);
-int block_read(struct block *b, uint64_t offset, void *buf, uint64_t len); /* 0 or -errno; past the end: -EINVAL */
+int block_read(struct block *b, uint64_t offset, void *buf,
+               uint64_t len); /* 0 or -errno; past the end: -EINVAL */
 int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* -EROFS, -ENOSPC ... */
 int block_flush(struct block *b); /* data and metadata reach the disk */
 

@@ -18,13 +18,13 @@ struct overlay; /* snapshot.c */
 struct block {
   const struct block_driver *driver;
   char *path;
-  uint64_t size; /* what the guest sees: a multiple of SECTOR */
-  bool writable; /* by the guest */
-  bool complained; /* a failed write was reported to the user */
-  int fd; /* raw.c */
-  uint64_t file_size; /* raw.c: bytes that exist; the rest of the last sector reads as zeros */
+  uint64_t size;           /* what the guest sees: a multiple of SECTOR */
+  bool writable;           /* by the guest */
+  bool complained;         /* a failed write was reported to the user */
+  int fd;                  /* raw.c */
+  uint64_t file_size;      /* raw.c: bytes that exist; the rest of the last sector reads as zeros */
   const uint8_t *original; /* memory image */
-  uint8_t *copy; /* memory image, once written */
+  uint8_t *copy;           /* memory image, once written */
   struct overlay *overlay; /* writes go here; NULL without BLOCK_SNAPSHOT */
 };
 

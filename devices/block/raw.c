@@ -81,14 +81,17 @@ static int measure(struct block *b, const char **error) {
   if (S_ISBLK(st.st_mode) && ioctl(b->fd, BLKGETSIZE64, &b->file_size) < 0)
     return open_failed(b->path, false, errno, error);
   if (b->file_size < SECTOR) {
-    *error = b->file_size ? block_message("'%s' is too short for a disk image: %llu bytes, less than one sector",
-                                          b->path, (unsigned long long)b->file_size)
-                          : block_message("'%s' is empty, not a disk image", b->path);
+    *error = b->file_size
+                 ? block_message("'%s' is too short for a disk image: %llu bytes, less than one sector",
+                                 b->path, (unsigned long long)b->file_size)
+                 : block_message("'%s' is empty, not a disk image", b->path);
     return -EINVAL;
   }
   if (b->file_size % SECTOR)
-    warn_report("the size of '%s' is no multiple of %u bytes: is it cut off? The rest of the last sector reads as "
-                "zeros", b->path, SECTOR);
+    warn_report(
+        "the size of '%s' is no multiple of %u bytes: is it cut off? The rest of the last sector reads as "
+        "zeros",
+        b->path, SECTOR);
   b->size = (b->file_size + SECTOR - 1) / SECTOR * SECTOR;
   return 0;
 }

@@ -48,8 +48,9 @@ int overlay_new(struct overlay **out, uint64_t size, const char **error) {
   o->fd = temporary_file(directory);
   if (o->fd < 0) {
     int result = -errno;
-    *error = block_message("-snapshot: cannot make a temporary file in '%s': %s (set TMPDIR to another directory)",
-                           directory, strerror(-result));
+    *error =
+        block_message("-snapshot: cannot make a temporary file in '%s': %s (set TMPDIR to another directory)",
+                      directory, strerror(-result));
     overlay_free(o);
     return result;
   }
@@ -66,8 +67,12 @@ void overlay_free(struct overlay *o) {
   free(o);
 }
 
-static bool has(const struct overlay *o, uint64_t cluster) { return o->present[cluster / 8] >> cluster % 8 & 1; }
-static void mark(struct overlay *o, uint64_t cluster) { o->present[cluster / 8] |= (uint8_t)(1u << cluster % 8); }
+static bool has(const struct overlay *o, uint64_t cluster) {
+  return o->present[cluster / 8] >> cluster % 8 & 1;
+}
+static void mark(struct overlay *o, uint64_t cluster) {
+  o->present[cluster / 8] |= (uint8_t)(1u << cluster % 8);
+}
 
 int overlay_read(struct block *b, uint64_t offset, void *buf, uint64_t len) {
   struct overlay *o = b->overlay;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests of IDE drives: the rig with a 440FX and the PIIX3 IDE function, an image at the primary master, an empty
- * secondary master CD-ROM, bus master registers at C000h.
+ * For tests of IDE drives: the rig with a 440FX and the PIIX3 IDE function, an image at the primary master,
+ * an empty secondary master CD-ROM, bus master registers at C000h.
  */
 #ifndef TESTS_UNIT_IDE_RIG_H
 #define TESTS_UNIT_IDE_RIG_H
@@ -29,9 +29,9 @@ static inline struct ide *ide_new(uint64_t size, unsigned flags, bool cdrom) {
     rig_file(c->path, size);
     ck_assert_int_eq(block_open(&c->block, c->path, flags, &error), 0);
   }
-  struct device *host = device_new(&c->rig->set, &i440fx_class,
-                                   &(struct device_args){.id = "host",
-                                                         .config = &(struct i440fx_config){.ram = c->rig->ram}});
+  struct device *host =
+      device_new(&c->rig->set, &i440fx_class,
+                 &(struct device_args){.id = "host", .config = &(struct i440fx_config){.ram = c->rig->ram}});
   c->bus = i440fx_bus(host);
   struct piix3_ide_config config = {.bus = c->bus};
   config.drive[0] = (struct ide_drive_config){.present = true, .cdrom = cdrom, .block = c->block};
@@ -120,8 +120,9 @@ static inline void bm_start(struct ide *c, uint8_t command) {
 static inline void ide_noise(struct ide *c, uint32_t seed) {
   static const uint8_t commands[] = {0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xc4, 0xc5, 0xc8, 0xca, 0xa0, 0xa0,
                                      0xa0, 0xa0, 0xa0, 0xa1, 0xec, 0xef, 0xe4, 0xe8, 0x90, 0x08, 0x91, 0xb0};
-  static const uint8_t packets[] = {0x00, 0x03, 0x12, 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x5a, 0x1a, 0x55, 0x15, 0x46,
-                                    0x4a, 0x51, 0x52, 0x1b, 0x1e, 0x25, 0x42, 0x44, 0xad, 0xbd, 0x08, 0x2b};
+  static const uint8_t packets[] = {0x00, 0x03, 0x12, 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x5a,
+                                    0x1a, 0x55, 0x15, 0x46, 0x4a, 0x51, 0x52, 0x1b, 0x1e,
+                                    0x25, 0x42, 0x44, 0xad, 0xbd, 0x08, 0x2b};
   for (int i = 0; i < 100000; i++) {
     uint32_t r = rig_random(&seed), value = rig_random(&seed);
     uint16_t base = r & 0x10 ? 0x1f0 : 0x170;

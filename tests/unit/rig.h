@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small machine without a CPU for tests of PCI and disk chips: 4 MB of RAM, ports, a clock that runs as the test
- * says, and sixteen interrupt lines that are counted.
+ * A small machine without a CPU for tests of PCI and disk chips: 4 MB of RAM, ports, a clock that runs as the
+ * test says, and sixteen interrupt lines that are counted.
  */
 #ifndef TESTS_UNIT_RIG_H
 #define TESTS_UNIT_RIG_H
@@ -67,8 +67,12 @@ static inline void rig_run(struct rig *rig, uint64_t ns) {
   rig->ns = end;
 }
 
-static inline uint32_t in(struct rig *rig, uint16_t port, int size) { return io_read(rig->set.io, port, size); }
-static inline void out(struct rig *rig, uint16_t port, int size, uint32_t v) { io_write(rig->set.io, port, size, v); }
+static inline uint32_t in(struct rig *rig, uint16_t port, int size) {
+  return io_read(rig->set.io, port, size);
+}
+static inline void out(struct rig *rig, uint16_t port, int size, uint32_t v) {
+  io_write(rig->set.io, port, size, v);
+}
 static inline uint8_t inb(struct rig *rig, uint16_t port) { return (uint8_t)in(rig, port, 1); }
 static inline void outb(struct rig *rig, uint16_t port, uint32_t value) { out(rig, port, 1, value & 0xff); }
 

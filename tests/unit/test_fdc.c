@@ -359,7 +359,7 @@ START_TEST(geometries) {
   static const struct {
     uint32_t kilobytes;
     unsigned cylinders, heads, sectors;
-  } table[] = {{160, 40, 1, 8},  {180, 40, 1, 9},  {320, 40, 2, 8},   {360, 40, 2, 9},  {720, 80, 2, 9},
+  } table[] = {{160, 40, 1, 8},   {180, 40, 1, 9},   {320, 40, 2, 8},   {360, 40, 2, 9},  {720, 80, 2, 9},
                {1200, 80, 2, 15}, {1440, 80, 2, 18}, {1680, 80, 2, 21}, {2880, 80, 2, 36}};
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     unsigned c, h, s;
@@ -397,7 +397,8 @@ START_TEST(noise) {
   uint32_t seed = 3;
   start(f, 2);
   for (int i = 0; i < 100000; i++) {
-    static const uint8_t ops[] = {0xe6, 0x46, 0xc5, 0x4d, 0x0a, 0x0f, 0x07, 0x08, 0x56, 0x51, 0x5d, 0x42, 0x13, 0x4c};
+    static const uint8_t ops[] = {0xe6, 0x46, 0xc5, 0x4d, 0x0a, 0x0f, 0x07,
+                                  0x08, 0x56, 0x51, 0x5d, 0x42, 0x13, 0x4c};
     uint32_t r = rig_random(&seed), value = rig_random(&seed);
     switch (r % 16) {
     case 0:

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* ATA disks: IDENTIFY, PIO and DMA transfers, addresses, errors, resets, missing drives; the bus master engine. */
+/* ATA disks: IDENTIFY, PIO and DMA transfers, addresses, errors, resets, missing drives; the bus master
+ * engine. */
 #include <signal.h>
 #include <sys/resource.h>
 
 #include "tests/unit/ide_rig.h"
 
-static uint16_t identify_word(const uint8_t *id, int word) { return (uint16_t)(id[2 * word] | id[2 * word + 1] << 8); }
+static uint16_t identify_word(const uint8_t *id, int word) {
+  return (uint16_t)(id[2 * word] | id[2 * word + 1] << 8);
+}
 
 START_TEST(identify) {
   struct ide *c = ide_new(8192 * 512, BLOCK_WRITE, false);

@@ -23,9 +23,8 @@ static struct chipset *chipset_new(void) {
   memset(c->rom->host, 0xbb, 0x20000);
   c->host = device_new(&c->rig->set, &i440fx_class,
                        &(struct device_args){.id = "host",
-                                             .config = &(struct i440fx_config){.ram = c->rig->ram,
-                                                                               .rom = c->rom,
-                                                                               .rom_base = 0xe0000}});
+                                             .config = &(struct i440fx_config){
+                                                 .ram = c->rig->ram, .rom = c->rom, .rom_base = 0xe0000}});
   ck_assert_ptr_nonnull(c->host);
   c->bus = i440fx_bus(c->host);
   struct device_args args = {.id = "isa", .config = &(struct piix3_config){c->bus, reset_hook, c}};
@@ -79,14 +78,16 @@ static void card_write(void *opaque, uint32_t offset, int size, uint64_t value) 
 static const struct io_ops card_io = {card_in, card_out, 4};
 static const struct mmio_ops card_mmio = {card_read, card_write, 4};
 
-/* A network-card-like function: 32 I/O ports at BAR 0, 4 KB of MMIO at BAR 1, 64 KB of memory at BAR 2, a ROM. */
+/* A network-card-like function: 32 I/O ports at BAR 0, 4 KB of MMIO at BAR 1, 64 KB of memory at BAR 2, a
+ * ROM. */
 static void add_card(struct chipset *c, struct pci_func *f, int devfn, const char *name) {
   struct mem_block *vram = mem_block_new(c->rig->set.mem, name, 0x10000);
   struct mem_block *rom = mem_block_new(c->rig->set.mem, "card rom", 0x10000);
   rom->host[0] = 0x55;
   pci_func_init(f, name, 0x1234, 0x5678, 0x020000, 3, 1);
   pci_func_set_bar(f, 0, &(struct pci_bar){.kind = PCI_BAR_IO, .size = 32, .io_ops = &card_io, .opaque = c});
-  pci_func_set_bar(f, 1, &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 4096, .mmio_ops = &card_mmio, .opaque = c});
+  pci_func_set_bar(f, 1,
+                   &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 4096, .mmio_ops = &card_mmio, .opaque = c});
   pci_func_set_bar(f, 2, &(struct pci_bar){.kind = PCI_BAR_MEM_PREFETCH, .size = 0x10000, .block = vram});
   pci_func_set_bar(f, 6, &(struct pci_bar){.kind = PCI_BAR_MEM, .size = 0x10000, .block = rom});
   ck_assert_int_eq(pci_register(c->bus, f, devfn), 0);

@@ -160,6 +160,8 @@ static bool turn(struct jit *j, uint32_t *link) {
   struct block *b = find_block(j, &keep);
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
+    if (b && !cpu->machine->config.counted)
+      return false; /* a slice of the real clock may end a little early */
     step(j);
     return true;
   }

@@ -153,6 +153,7 @@ struct fxsave {
 #define MODE_SINGLE 0x2000u /* TF, enabled debug breakpoints, ...: the interpreter steps */
 #define MODE_BASE0_CS 0x4000u /* CS base is 0 (limit may be smaller) */
 #define MODE_SEG64K 0x8000u /* DS, ES, SS are readable, writable, expand-up, limit >= 0xffff */
+#define MODE_DF 0x20000u /* EFLAGS.DF; kept by the translator only */
 #define MODE_MP_TS 0x10000u /* CR0.MP and CR0.TS: WAIT raises #NM */
 
 /* Reasons to leave translated code or the interpreter's inner loop; bits of cpu->pending. */

@@ -101,7 +101,7 @@ void jit_flush(struct jit *j) {
 
 struct block *jit_block_new(struct jit *j) {
   bool full = j->block_count == j->block_max || j->map_count + 4 * BLOCK_MAX_INSNS > j->map_max ||
-              j->insn_count + BLOCK_MAX_INSNS > j->insn_max ||
+              j->insn_count + 2 * BLOCK_MAX_INSNS > j->insn_max ||
               (size_t)(j->rw + j->size - j->next) < (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX;
   if (full)
     jit_flush(j);

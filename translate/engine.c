@@ -155,6 +155,7 @@ static bool turn(struct jit *j, uint32_t *link) {
     step(j);
     return true;
   }
+  jit_sync_mode(cpu);
   uint64_t flushes = j->stat.flushes;
   bool keep;
   struct block *b = find_block(j, &keep);

@@ -59,6 +59,7 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
   memset(c, 0, sizeof *c);
   c->kind = kind;
   c->index = (uint8_t)g->index;
+  c->reload_fpu = g->fpu_ready;
   c->jrcxz = emit_jrcxz(&g->e);
   return c;
 }
@@ -209,12 +210,31 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
   emit_jmp_to(e, c->resume);
 }
 
+static void emit_cold_core(struct gen *g, struct cold *c) {
+  struct emitter *e = &g->e;
+  struct jit *j = g->j;
+  uint32_t slot = j->insn_count++;
+  j->insns[slot] = g->insns[c->index];
+  emit_mov_imm(e, RCX, SLOW_LEFT(gen_left(g)));
+  gen_eip(g, R9, g->eip);
+  emit_mov_imm(e, R8, slot);
+  emit_call_to(e, j->stub_exec);
+  emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
+  uint8_t *leave = emit_jrcxz(e);
+  if (c->reload_fpu)
+    emit_call_to(e, j->stub_fpu_load);
+  emit_jmp_to(e, c->resume);
+  emit_patch8(leave, e->p);
+  emit_jmp_to(e, j->stub_exit);
+}
+
 static void emit_cold(struct gen *g, struct cold *c) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   emit_patch32(c->island, e->p);
   switch (c->kind) {
   case COLD_MEM: emit_cold_mem(g, c); break;
+  case COLD_CORE: emit_cold_core(g, c); break;
   case COLD_SEG:
     emit_wait(g, c);
     emit_call_slow(g, c, j->stub_seg_check);

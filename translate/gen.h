@@ -19,7 +19,8 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_RMW };
 /* Where to go on if a slow store must leave the block after this instruction. */
 enum leave { LEAVE_NEXT, LEAVE_CONST, LEAVE_R11 };
 
-enum cold_kind { COLD_MEM, COLD_SEG, COLD_FPU, COLD_EXIT_LEAVE, COLD_HEAD };
+/* COLD_CORE: like COLD_MEM, but the core executes the whole instruction. */
+enum cold_kind { COLD_MEM, COLD_CORE, COLD_SEG, COLD_FPU, COLD_EXIT_LEAVE, COLD_HEAD };
 
 /* An out-of-line path, emitted behind the block. */
 struct cold {
@@ -31,6 +32,7 @@ struct cold {
   int8_t la; /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
+  bool reload_fpu; /* COLD_CORE: what follows relies on a loaded FPU */
   uint32_t leave_eip;
   uint32_t info;
   gen_op op;
@@ -85,6 +87,9 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
 /* All three for a ModRM (or moffs) operand. */
 struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
                               gen_op op);
+/* The cold path of this access is the core's: its operation is not the same on a buffer (x87 stores that an unmasked
+ * exception suppresses). */
+void gen_slow_by_core(struct cold *c);
 bool gen_seg_flat(const struct gen *g, int seg);
 
 /* --- classes; false: not handled, use gen_exec --- */

@@ -343,16 +343,6 @@ bool gen_mul(struct gen *g, const struct insn *in) {
 
 /* --- flags --- */
 
-/* Set or clear DF in cpu->eflags by rotations, which leave the host's flags alone. */
-static void gen_direction(struct gen *g, int value) {
-  struct emitter *e = &g->e;
-  emit_load(e, RCX, CPU_FIELD(eflags));
-  emit_rorx(e, RCX, RCX, 11); /* DF is bit 31 */
-  emit_lea(e, RCX, hm_index(RCX, RCX, 0, value)); /* shift it out, the new one in */
-  emit_rorx(e, RCX, RCX, 22);
-  emit_store(e, CPU_FIELD(eflags), RCX);
-}
-
 bool gen_flag(struct gen *g, const struct insn *in) {
   switch (in->opcode) {
   case 0x9e: /* sahf */
@@ -360,8 +350,9 @@ bool gen_flag(struct gen *g, const struct insn *in) {
   case 0xf5: /* cmc */
   case 0xf8: /* clc */
   case 0xf9: /* stc */ e8(&g->e, in->opcode); return true;
-  case 0xfc: gen_direction(g, 0); return true;
-  case 0xfd: gen_direction(g, 1); return true;
+  /* DF is part of the mode: a change is the core's */
+  case 0xfc: return !(g->mode & MODE_DF);
+  case 0xfd: return g->mode & MODE_DF;
   default: return false;
   }
 }

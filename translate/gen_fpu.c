@@ -111,7 +111,9 @@ static void gen_x87_mem(struct gen *g, const struct insn *in) {
   int la = gen_linear(g, in->seg, off, size, store);
   g->arg = keep;
   gen_reserve(g, 116); /* the pointers are part of the operation */
-  gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
+  struct cold *c = gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
+  if (store)
+    gen_slow_by_core(c);
 }
 
 bool gen_fpu(struct gen *g, const struct insn *in) {

@@ -128,6 +128,8 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
   return c;
 }
 
+void gen_slow_by_core(struct cold *c) { c->kind = COLD_CORE; }
+
 struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
                               gen_op op) {
   gen_reserve(g, 16);

@@ -152,6 +152,15 @@ void jit_link(struct jit *j, struct link *l, struct block *to);
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);
 
+/* Bring MODE_DF in line with EFLAGS. */
+static inline void jit_sync_mode(struct cpu *cpu) {
+  uint32_t want = cpu->eflags & FL_DF ? MODE_DF : 0;
+  if ((cpu->mode ^ want) & MODE_DF) {
+    cpu->mode ^= MODE_DF;
+    jit_rekey(cpu);
+  }
+}
+
 /* --- translate.c --- */
 /* Translate the block at the CPU's EIP, whose first byte is at pa. NULL: not translatable, interpret one. */
 struct block *jit_translate(struct jit *j, uint32_t pa);

@@ -73,6 +73,7 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   j->stat.exec_calls++;
   j->stat.exec_class[insn_describe(in)->cls]++;
   bool retired = interp_execute(cpu, in);
+  jit_sync_mode(cpu);
   /* Nothing can arrive before the next instruction, so a shadow has nothing to hold off. */
   if (retired && !cpu->pending && cpu->icount + 1 < cpu->icount_limit)
     cpu->shadow = SHADOW_NONE;

@@ -304,6 +304,7 @@ static int take_down(struct session *s, int status) {
   channel_close_all(&s->channels);
   for (unsigned i = 0; i < s->monitor_count; i++)
     monitor_free(s->monitor[i]);
+  monitor_unschedule(&s->env);
   keyqueue_free(s->keys);
   if (s->board_made)
     board_free(s->machine);

@@ -19,6 +19,7 @@ static void cmd_help(struct monitor_env *env, char *args, FILE *out);
 static void cmd_info(struct monitor_env *env, char *args, FILE *out);
 
 static const struct monitor_command commands[] = {
+    {"at", NULL, "seconds command", "run the command when the guest's clock has come that far", cmd_at},
     {"change", NULL, "device [-f] filename [format [read-only-mode]]", "change a removable medium",
      cmd_change},
     {"cont", "c", "", "resume emulation", cmd_cont},
@@ -233,19 +234,40 @@ static void history_move(struct monitor *m, int step) {
   replace_line(m, at == m->history_count ? "" : m->history[at]);
 }
 
-static void run_line(struct monitor *m) {
+/* Execute with this monitor as the current one; the output goes to it. */
+static void run_command(struct monitor_env *env, struct monitor *m, char *line) {
   char *text = NULL;
   size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  if (!out)
+    return;
+  struct monitor *outer = env->current;
+  env->current = m;
+  monitor_execute(env, line, out);
+  env->current = outer;
+  fclose(out);
+  if (m)
+    put_output(m, text, size);
+  free(text);
+}
+
+void monitor_run(struct monitor_env *env, struct monitor *m, char *line) {
+  if (m) {
+    put_text(m, line);
+    put_text(m, "\r\n");
+  }
+  run_command(env, m, line);
+  if (m) {
+    put_text(m, PROMPT);
+    put(m, m->line, m->length); /* what was being typed */
+  }
+}
+
+static void run_line(struct monitor *m) {
   m->line[m->length] = '\0';
   put_text(m, "\r\n");
   history_add(m);
-  FILE *out = open_memstream(&text, &size);
-  if (out) {
-    monitor_execute(m->env, m->line, out);
-    fclose(out);
-    put_output(m, text, size);
-    free(text);
-  }
+  run_command(m->env, m, m->line);
   m->length = 0;
   put_text(m, PROMPT);
 }

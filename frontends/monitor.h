@@ -16,6 +16,7 @@
 struct keyqueue;
 struct media;
 struct monitor;
+struct scheduled;
 
 struct monitor_env { /* what the commands act on; shared by all monitors of a machine */
   struct machine *machine;
@@ -25,12 +26,18 @@ struct monitor_env { /* what the commands act on; shared by all monitors of a ma
   const char *name; /* -name */
   char format;      /* of the last x or xp: sticky, as in QEMU */
   int size;
+  struct monitor *current; /* which runs a command now */
+  struct scheduled *scheduled; /* of "at" */
 };
 
 struct monitor *monitor_new(struct monitor_env *env, struct channel *c); /* NULL when out of memory */
 void monitor_free(struct monitor *m);
 /* Run one line; what it says goes to `out` with "\n" line ends. The line is modified. */
 void monitor_execute(struct monitor_env *env, char *line, FILE *out);
+
+/* Run a line and show its output on a monitor (NULL: nowhere), as if it had been typed there. */
+void monitor_run(struct monitor_env *env, struct monitor *m, char *line);
+void monitor_unschedule(struct monitor_env *env); /* forget what "at" has scheduled */
 
 struct monitor_command {
   const char *name, *alias, *args, *help; /* alias may be NULL */
@@ -66,6 +73,7 @@ void monitor_print_value(FILE *out, char format, int digits, uint64_t value);
 #define SENDKEY_MAX 16
 int monitor_parse_keys(const char *text, int keys[SENDKEY_MAX], char *bad);
 
+void cmd_at(struct monitor_env *env, char *args, FILE *out);
 void cmd_x(struct monitor_env *env, char *args, FILE *out);
 void cmd_xp(struct monitor_env *env, char *args, FILE *out);
 void cmd_print(struct monitor_env *env, char *args, FILE *out);

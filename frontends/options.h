@@ -61,8 +61,8 @@ struct options {
   unsigned monitor_count;
   bool nographic;
   enum display_kind display;
-  bool rtc_localtime, rtc_clock_vm;
-  time_t rtc_base; /* -1: the host's time of day */
+  bool rtc_localtime, rtc_clock_vm, rtc_clock_host, rtc_base_given;
+  time_t rtc_base; /* -1: the host's time of day; counted runs begin at a fixed date if not told otherwise */
   bool start_paused, no_reboot, no_shutdown;
   const char *name, *pidfile;
   const char *log_items, *log_path;

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COUNTED_BASE 946684800 /* 2000-01-01: a run that can be repeated must not know today's date */
+
 /* -m [size=]N[K|M|G]; a plain number is megabytes. Fractions are allowed with a suffix (1.5G). */
 int option_memory(struct option_parser *p, const char *arg) {
   const char *key, *value, *list = arg, *size = NULL;
@@ -121,12 +123,14 @@ int option_rtc(struct option_parser *p, const char *arg) {
       return option_error(p, "-rtc %s: write base=utc|localtime|DATE and clock=host|vm", arg);
     if (!strcmp(key, "base")) {
       p->o->rtc_localtime = !strcmp(value, "localtime");
+      p->o->rtc_base_given = true;
       p->o->rtc_base = (time_t)-1;
       if (!p->o->rtc_localtime && strcmp(value, "utc") && !parse_date(value, &p->o->rtc_base))
         return option_error(p, "-rtc base=%s: not utc, localtime or a date like 1998-06-25T10:30:00", value);
     } else if (!strcmp(key, "clock")) {
       p->o->rtc_clock_vm = !strcmp(value, "vm");
-      if (!p->o->rtc_clock_vm && strcmp(value, "host"))
+      p->o->rtc_clock_host = !strcmp(value, "host");
+      if (!p->o->rtc_clock_vm && !p->o->rtc_clock_host)
         return option_error(p, "-rtc clock=%s: the choices are host and vm", value);
     } else {
       return option_error(p, "-rtc: '%s' is not understood; use base= and clock=", key);
@@ -333,6 +337,10 @@ int option_check(struct option_parser *p) {
     return option_error(p, "-append needs -kernel");
   if (o->log_path && !o->log_items && !o->monitor_count)
     return option_error(p, "-D without -d would log nothing; say what with -d, for example -d int");
+  if (o->counted && o->rtc_clock_host)
+    return option_error(p, "-icount and -rtc clock=host contradict each other; leave one out");
+  if (o->counted && !o->rtc_base_given)
+    o->rtc_base = COUNTED_BASE;
   if (check_stdio(p) < 0 || check_same_image(p) < 0)
     return -1;
   return 0;

@@ -55,6 +55,7 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
+  monitor_unschedule(&env);
   keyqueue_free(env.keys);
   machine_free(machine);
 }
@@ -186,6 +187,24 @@ START_TEST(typing_waits_for_the_guest) {
 }
 END_TEST
 
+START_TEST(commands_at_a_time) {
+  clock_resume(machine->clock);
+  ck_assert_str_eq(ask("at 0.010 sendkey a 5"), "");
+  ck_assert_str_eq(ask("at 0.050 stop"), "");
+  pass(9);
+  ck_assert_int_eq(pressed_count, 0);
+  pass(30);
+  ck_assert_int_eq(pressed_count, 2);
+  ck_assert_int_eq(machine->state, MACHINE_RUNNING);
+  pass(20);
+  ck_assert_int_eq(machine->state, MACHINE_PAUSED);
+  ck_assert_ptr_nonnull(strstr(ask("at"), "time expected"));
+  ck_assert_ptr_nonnull(strstr(ask("at never stop"), "not a guest time"));
+  ck_assert_ptr_nonnull(strstr(ask("at 5"), "command expected"));
+  ck_assert_str_eq(ask("at 1000 quit"), ""); /* never comes; tear_down frees it */
+}
+END_TEST
+
 START_TEST(small_answers) {
   ck_assert_str_eq(ask("frobnicate"), "unknown command: 'frobnicate'\n");
   ck_assert_str_eq(ask("info frob"), "unknown command: 'info frob'\n");
@@ -216,6 +235,7 @@ Suite *suite_monitor(void) {
   tcase_add_test(t, key_names);
   tcase_add_test(t, sendkey_holds);
   tcase_add_test(t, typing_waits_for_the_guest);
+  tcase_add_test(t, commands_at_a_time);
   tcase_add_test(t, small_answers);
   suite_add_tcase(s, t);
   return s;

@@ -217,6 +217,10 @@ START_TEST(counted_time) {
   ck_assert_uint_eq(o.mhz, 100);
   good("-icount on");
   ck_assert(o.counted);
+  ck_assert_int_eq(o.rtc_base, 946684800);
+  good("-icount on -rtc base=utc");
+  ck_assert_int_eq(o.rtc_base, -1);
+  bad("-icount on -rtc clock=host", "contradict");
   bad("-icount shift=10", "0 to 9");
   bad("-icount shift=x", "0 to 9");
   bad("-icount rr=record", "not supported");

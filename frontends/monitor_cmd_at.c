@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/clock.h"
 #include "frontends/monitor.h"
 
 #define SECONDS_MAX 1e9

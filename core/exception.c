@@ -50,12 +50,11 @@ void cpu_raise_pf(struct cpu *cpu, uint32_t la, uint32_t error) {
 
 static void log_event(const struct cpu *cpu, const struct event *e) {
   static const char *const kinds[] = {"soft", "soft", "icebp", "hard", "exc"};
-  static unsigned count;
   char cr2[24] = "";
   if (e->vector == EXC_PF && e->kind == INT_EXCEPTION)
     snprintf(cr2, sizeof cr2, " CR2=%08x", cpu->cr2);
-  log_print(LOG_INT, "%6u: v=%02x e=%04x i=%d cpl=%u IP=%04x:%08x pc=%08x SP=%04x:%08x EAX=%08x EFL=%08x%s %s\n",
-            count++, (unsigned)e->vector, e->has_error ? e->error : 0,
+  log_print(LOG_INT, "%10llu: v=%02x e=%04x i=%d cpl=%u IP=%04x:%08x pc=%08x SP=%04x:%08x EAX=%08x EFL=%08x%s %s\n",
+            (unsigned long long)cpu_icount(cpu), (unsigned)e->vector, e->has_error ? e->error : 0,
             e->kind != INT_EXCEPTION && e->kind != INT_HARD, cpu->cpl,
             cpu->seg[CS].sel, cpu->eip, cpu->seg[CS].base + cpu->eip, cpu->seg[SS].sel, cpu->gpr[ESP], cpu->gpr[EAX],
             cpu->eflags, cr2, kinds[e->kind]);

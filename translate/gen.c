@@ -60,6 +60,9 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
   c->kind = kind;
   c->index = (uint8_t)g->index;
   c->reload_fpu = g->fpu_ready;
+  c->fp_pending = g->fp_pending;
+  c->fp_eip = g->fp_eip;
+  c->fp_opcode = g->fp_opcode;
   c->jrcxz = emit_jrcxz(&g->e);
   return c;
 }
@@ -82,6 +85,25 @@ void gen_store_eip(struct gen *g, uint32_t eip) {
   }
   gen_eip(g, RCX, eip);
   emit_store(&g->e, CPU_FIELD(eip), RCX);
+}
+
+static void emit_fp_pointers(struct gen *g, uint32_t eip, uint16_t opcode) {
+  struct emitter *e = &g->e;
+  if (g->b->relative) {
+    gen_eip(g, RCX, eip);
+    emit_store(e, CPU_FIELD(fx.fip), RCX);
+  } else {
+    emit_store_imm(e, CPU_FIELD(fx.fip), eip);
+  }
+  emit_store_imm16(e, CPU_FIELD(fx.fop), opcode);
+}
+
+void gen_store_fp_pointers(struct gen *g) {
+  if (!g->fp_pending)
+    return;
+  gen_reserve(g, 48);
+  emit_fp_pointers(g, g->fp_eip, g->fp_opcode);
+  g->fp_pending = false;
 }
 
 /* --- exits --- */
@@ -147,6 +169,7 @@ void gen_exec(struct gen *g, const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
   uint32_t slot = j->insn_count++;
   j->insns[slot] = *in;
+  gen_store_fp_pointers(g);
   gen_reserve(g, 64);
   emit_mov_imm(e, RCX, SLOW_LEFT(gen_left(g)));
   gen_eip(g, R9, g->eip);
@@ -232,6 +255,8 @@ static void emit_cold(struct gen *g, struct cold *c) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   emit_patch32(c->island, e->p);
+  if (c->fp_pending)
+    emit_fp_pointers(g, c->fp_eip, c->fp_opcode);
   switch (c->kind) {
   case COLD_MEM: emit_cold_mem(g, c); break;
   case COLD_CORE: emit_cold_core(g, c); break;
@@ -289,11 +314,14 @@ void gen_block(struct gen *g) {
     select_insn(g, i, eip);
     gen_reserve(g, 48);
     note_host(g);
+    if (insn_describe(&g->insns[i])->cls == CL_BRANCH)
+      gen_store_fp_pointers(g);
     if (!generate(g, &g->insns[i]))
       gen_exec(g, &g->insns[i]);
     eip = g->next;
   }
   if (!g->ended) {
+    gen_store_fp_pointers(g);
     gen_reserve(g, 96);
     gen_exit_to(g, 0, g->next);
   }

@@ -32,6 +32,9 @@ struct cold {
   int8_t la; /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
+  uint32_t fp_eip; /* x87 pointers that are not in memory yet, see struct gen */
+  uint16_t fp_opcode;
+  bool fp_pending;
   bool reload_fpu; /* COLD_CORE: what follows relies on a loaded FPU */
   uint32_t leave_eip;
   uint32_t info;
@@ -53,6 +56,11 @@ struct gen {
   uint32_t eip, next; /* of it, and of the one after it */
   int32_t arg; /* parameter of gen_op, kept in struct cold */
   bool fpu_ready; /* the guest's FPU state is known to be in the host's registers */
+  /* FIP and FOP of the last x87 instruction are stored where somebody can look: before calls to the core and exits,
+   * and on slow paths. */
+  bool fp_pending;
+  uint16_t fp_opcode;
+  uint32_t fp_eip;
   uint32_t fcs_known; /* this block has stored FCS / FDS of segment n - 1 */
   struct cold cold[MAX_COLD];
   unsigned cold_count;
@@ -69,6 +77,7 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, regis
 /* reg = EIP constant of this block; the second form stores it to cpu->eip (changes RCX). Flags survive. */
 void gen_eip(struct gen *g, int reg, uint32_t eip);
 void gen_store_eip(struct gen *g, uint32_t eip);
+void gen_store_fp_pointers(struct gen *g); /* those that are pending; changes RCX */
 void gen_exit_to(struct gen *g, int slot, uint32_t target); /* leave for a constant EIP */
 void gen_exit_lookup(struct gen *g); /* leave for the EIP in R8D */
 void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */

@@ -3,8 +3,8 @@
  * x87, MMX and SSE on the host's own units: the same instruction with its memory operand and general registers
  * re-numbered. The guest's state is loaded when a block first needs it (the load is skipped if it is there).
  *
- * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores beside each
- * non-control x87 instruction. Unmasked exceptions reach the host as SIGFPE, misaligned operands as SIGSEGV;
+ * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores of our own; FIP
+ * and FOP only where somebody may look. Unmasked exceptions reach the host as SIGFPE, misaligned operands as SIGSEGV;
  * the interpreter then repeats the instruction and raises what the guest shall see. Whole-state loads and
  * stores, FNINIT, FNCLEX, LDMXCSR and MASKMOV are the core's.
  */
@@ -24,7 +24,9 @@ static void ensure_loaded(struct gen *g) {
 
 /* --- x87 --- */
 
-static bool core_only(const struct insn *in) {
+bool fpu_core_only(const struct insn *in) {
+  if (insn_describe(in)->cls != CL_FPU)
+    return false;
   switch (in->id) {
   case INSN_FENI:
   case INSN_FDISI:
@@ -37,7 +39,9 @@ static bool core_only(const struct insn *in) {
   }
 }
 
-static bool sets_pointers(const struct insn *in) {
+bool fpu_sets_pointers(const struct insn *in) {
+  if (insn_describe(in)->cls != CL_FPU || fpu_core_only(in))
+    return false;
   switch (in->id) {
   case INSN_FWAIT:
   case INSN_FLDCW:
@@ -52,16 +56,12 @@ static struct host_mem selector(int seg) {
   return hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel));
 }
 
-/* Instruction pointer, code segment and opcode of this instruction. */
+/* Code segment; instruction pointer and opcode wait in g. */
 static void store_code_pointers(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
-  if (g->b->relative) {
-    gen_eip(g, RCX, g->eip);
-    emit_store(e, CPU_FIELD(fx.fip), RCX);
-  } else {
-    emit_store_imm(e, CPU_FIELD(fx.fip), g->eip);
-  }
-  emit_store_imm16(e, CPU_FIELD(fx.fop), (unsigned)(in->opcode & 7) << 8 | in->modrm);
+  g->fp_pending = true;
+  g->fp_eip = g->eip;
+  g->fp_opcode = (uint16_t)((in->opcode & 7) << 8 | in->modrm);
   if (!(g->fcs_known & 1)) {
     emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(CS)); /* movzx ecx, word [cs] */
     emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fcs));
@@ -85,15 +85,18 @@ static void store_data_pointers(struct gen *g, const struct insn *in, int reg) {
 static void op_x87_mem(struct gen *g, const struct insn *in, struct host_mem m) {
   bool slow = m.base == R14;
   uint32_t known = g->fcs_known;
+  bool pending = g->fp_pending;
   emit_op_rm(&g->e, 0, OM_1, in->opcode, in->reg, m);
-  if (!sets_pointers(in))
+  if (!fpu_sets_pointers(in))
     return;
   if (slow)
     g->fcs_known = 0;
   store_code_pointers(g, in);
   store_data_pointers(g, in, g->arg);
-  if (slow)
+  if (slow) {
     g->fcs_known = known;
+    g->fp_pending = pending;
+  }
 }
 
 static void gen_x87_mem(struct gen *g, const struct insn *in) {
@@ -110,7 +113,7 @@ static void gen_x87_mem(struct gen *g, const struct insn *in) {
   }
   int la = gen_linear(g, in->seg, off, size, store);
   g->arg = keep;
-  gen_reserve(g, 116); /* the pointers are part of the operation */
+  gen_reserve(g, 96); /* the pointers are part of the operation */
   struct cold *c = gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
   if (store)
     gen_slow_by_core(c);
@@ -118,7 +121,7 @@ static void gen_x87_mem(struct gen *g, const struct insn *in) {
 
 bool gen_fpu(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
-  if (!cpu_has(g->j->cpu, FEAT_FPU) || core_only(in))
+  if (!cpu_has(g->j->cpu, FEAT_FPU) || fpu_core_only(in))
     return false;
   if (in->id == INSN_FWAIT) {
     if (g->mode & MODE_MP_TS)
@@ -136,7 +139,7 @@ bool gen_fpu(struct gen *g, const struct insn *in) {
   }
   e8(e, in->opcode); /* FNSTSW AX writes the right register as it stands */
   e8(e, in->modrm);
-  if (sets_pointers(in)) {
+  if (fpu_sets_pointers(in)) {
     gen_reserve(g, 64);
     store_code_pointers(g, in);
   }

@@ -161,6 +161,11 @@ static inline void jit_sync_mode(struct cpu *cpu) {
   }
 }
 
+/* --- gen_fpu.c --- */
+/* CL_FPU rows that are always executed by the core. */
+bool fpu_core_only(const struct insn *in);
+bool fpu_sets_pointers(const struct insn *in); /* changes FIP, FCS and FOP */
+
 /* --- translate.c --- */
 /* Translate the block at the CPU's EIP, whose first byte is at pa. NULL: not translatable, interpret one. */
 struct block *jit_translate(struct jit *j, uint32_t pa);

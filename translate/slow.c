@@ -7,6 +7,7 @@
 #include "core/engine.h"
 #include "core/log.h"
 #include "core/machine.h"
+#include "core/mem.h"
 #include "core/paging.h"
 #include "core/segment.h"
 #include "translate/jit.h"
@@ -89,6 +90,33 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   return 0;
 }
 
+/* FIP and FOP of the last x87 instruction before the faulting one may not be in memory yet: find it again. */
+static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
+  const uint8_t *page = cpu->machine->mem->page[b->pa >> 12].read;
+  uint32_t offset = b->pa & (MEM_PAGE - 1), fip = 0;
+  uint16_t fop = 0;
+  bool known = false;
+  for (uint32_t done = 0; page && b->pa2 == NO_PAGE && done < at->eip_off;) {
+    struct insn in;
+    unsigned avail = MEM_PAGE - offset - done;
+    if (insn_decode(&in, page + offset + done, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32,
+                    cpu->features) != INSN_OK)
+      return;
+    if (fpu_sets_pointers(&in)) {
+      known = true;
+      fip = cpu->eip - at->eip_off + done;
+      fop = (uint16_t)((in.opcode & 7) << 8 | in.modrm);
+    } else if (fpu_core_only(&in)) {
+      known = false; /* the core's: what it left in memory counts */
+    }
+    done += in.length;
+  }
+  if (known) {
+    cpu->fx.fip = fip;
+    cpu->fx.fop = fop;
+  }
+}
+
 /*
  * The host raised SIGFPE (division, unmasked x87 or SSE exception) or #GP (misaligned SSE operand) in
  * translated code: find the guest instruction, and let the interpreter execute it, which raises exactly.
@@ -111,6 +139,8 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
   cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + found->eip_off;
   if (!(b->mode & MODE_CODE32))
     cpu->eip &= 0xffff;
+  if (!(b->mode & MODE_NOFPU))
+    restore_fp_pointers(cpu, b, found);
   cpu->budget += (uint64_t)(b->insns - found->index);
   j->step_wanted = true;
   j->stat.host_faults++;

@@ -109,8 +109,7 @@ START_TEST(pausing) {
   ck_assert_int_gt(clock_now(m->clock), t);
   machine_pause(m, "by the user");
   machine_unlock(m);
-  nap(2);
-  machine_lock(m);
+  WAIT_FOR(m->cpu_asleep);
   ck_assert_int_eq(m->state, MACHINE_PAUSED);
   ck_assert_str_eq(m->stop_reason, "by the user");
   uint64_t count = m->cpu[0]->icount;

@@ -32,6 +32,8 @@ static bool ends_block(const struct insn *in, uint32_t mode) {
 /* The instruction at la crosses into the next page: fetch both halves. May raise #PF for the second page. */
 static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes, unsigned avail) {
   uint8_t buf[INSN_MAX];
+  if ((uint64_t)cpu->eip + avail > cpu->seg[CS].limit)
+    return false; /* #GP(0) comes before #PF */
   uint32_t la2 = ((cpu->eip + cpu->seg[CS].base) & ~(MEM_PAGE - 1)) + MEM_PAGE;
   uint32_t access = PF_FETCH | (cpu->cpl == 3 ? PF_USER : 0);
   uint32_t pa2 = paging_translate(cpu, la2, access);

@@ -196,6 +196,8 @@ uint32_t paging_translate_code(struct cpu *cpu, uint32_t la, uint32_t access, bo
   struct walk w;
   walk_or_raise(cpu, la, access | PF_FETCH, &w, true);
   *global = (w.rights & PTE_G) && (cpu->cr4 & CR4_PGE);
+  if (w.large)
+    cpu->tlb_large[la >> 27] |= 1u << (la >> 22 & 31);
   return w.pa;
 }
 
@@ -324,9 +326,12 @@ void tlb_flush_page(struct cpu *cpu, uint32_t la) {
     for (uint32_t page = first; page < first + 1024; page++)
       clear_entry(cpu, page);
     cpu->tlb_large[la >> 27] &= ~(1u << (la >> 22 & 31));
-  } else {
-    clear_entry(cpu, la >> 12);
+    cpu->fetch_page = 0;
+    if (cpu->on_tlb_flush)
+      cpu->on_tlb_flush(cpu, false);
+    return;
   }
+  clear_entry(cpu, la >> 12);
   cpu->fetch_page = 0;
   if (cpu->on_tlb_flush_page)
     cpu->on_tlb_flush_page(cpu, la);

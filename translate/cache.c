@@ -52,7 +52,8 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->hash = sparse(JIT_HASH * sizeof *j->hash);
   j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
   j->ran = sparse(RAN_BYTES);
-  if (!j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+  j->code_granules = sparse(MEM_PAGES * sizeof *j->code_granules);
+  if (!j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -72,6 +73,8 @@ void jit_cache_free(struct jit *j) {
     munmap(j->insns, MAX_INSNS * sizeof *j->insns);
   if (j->hash)
     munmap(j->hash, JIT_HASH * sizeof *j->hash);
+  if (j->code_granules)
+    munmap(j->code_granules, MEM_PAGES * sizeof *j->code_granules);
   if (j->ran)
     munmap(j->ran, RAN_BYTES);
   if (j->page_blocks)
@@ -87,8 +90,11 @@ void jit_flush(struct jit *j) {
   for (uint32_t i = 0; i < j->block_count; i++) {
     struct block *b = &j->blocks[i];
     j->page_blocks[b->pa >> 12] = NULL;
-    if (b->pa2 != NO_PAGE)
+    j->code_granules[b->pa >> 12] = 0;
+    if (b->pa2 != NO_PAGE) {
       j->page_blocks[b->pa2 >> 12] = NULL;
+      j->code_granules[b->pa2 >> 12] = 0;
+    }
     b->valid = false;
   }
   memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
@@ -120,10 +126,13 @@ void jit_block_insert(struct jit *j, struct block *b) {
   b->page_next[0] = j->page_blocks[page];
   j->page_blocks[page] = b;
   mem_set_code(mem, b->pa, true);
+  uint32_t here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  j->code_granules[page] |= granule_mask(b->pa, here);
   if (b->pa2 != NO_PAGE) {
     b->page_next[1] = j->page_blocks[b->pa2 >> 12];
     j->page_blocks[b->pa2 >> 12] = b;
     mem_set_code(mem, b->pa2, true);
+    j->code_granules[b->pa2 >> 12] |= granule_mask(b->pa2, b->len - here);
   }
   b->valid = true;
   j->block_count++;
@@ -202,19 +211,14 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
   j->stat.invalidated++;
 }
 
-/* Does b cover any of pa .. pa + size - 1 on this page? */
-static bool overlaps(const struct block *b, uint32_t page, uint64_t pa, uint64_t size) {
-  uint64_t first, end;
-  if (b->pa >> 12 == page) {
-    first = b->pa;
-    end = first + b->len;
-    if (b->pa2 != NO_PAGE)
-      end = (uint64_t)(page + 1) << 12;
-  } else {
-    first = b->pa2;
-    end = first + b->len - (MEM_PAGE - (b->pa & (MEM_PAGE - 1)));
-  }
-  return first < pa + size && pa < end;
+/* Does b cover any of pa .. pa + size - 1? Both of its pages may be the same physical one. */
+static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
+  uint32_t here = MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  if (b->pa2 == NO_PAGE)
+    here = b->len;
+  else if (b->pa2 < pa + size && pa < (uint64_t)b->pa2 + b->len - here)
+    return true;
+  return b->pa < pa + size && pa < (uint64_t)b->pa + here;
 }
 
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
@@ -223,11 +227,13 @@ void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
     struct block *next;
     for (struct block *b = j->page_blocks[page]; b; b = next) {
       next = *page_link(b, page);
-      if (overlaps(b, page, pa, size))
+      if (overlaps(b, pa, size))
         jit_block_invalidate(j, b);
     }
-    if (!j->page_blocks[page])
+    if (!j->page_blocks[page]) {
+      j->code_granules[page] = 0;
       mem_set_code(j->cpu->machine->mem, page << 12, false);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "core/hostfpu.h"
 #include "core/log.h"
 #include "core/machine.h"
 #include "core/mem.h"
@@ -34,6 +35,8 @@ static void on_host_fault(int sig, siginfo_t *info, void *context) {
   const uint8_t *pc = (const uint8_t *)(uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
   bool inside = j && pc >= jit_to_rx(j, j->stubs_end) && pc < j->rx + j->size;
   bool expected = sig == SIGFPE || (sig == SIGSEGV && info->si_code == SI_KERNEL);
+  if (sig == SIGFPE && hostfpu_sigfpe(context))
+    return; /* an instruction that the core tries out on the host */
   if (!inside || !expected) {
     signal(sig, SIG_DFL); /* our own bug: fault again, and die of it */
     return;
@@ -64,11 +67,13 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   for (unsigned i = 0; i < JIT_IDS; i++)
     if (!keep_global || (j->ids[i].mode & MODE_USER))
       j->ids[i].id = 0;
+  memset(j->code_store, 0, sizeof j->code_store);
   jit_rekey(cpu);
 }
 
 static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
   struct jit *j = cpu->engine_data;
+  memset(j->code_store, 0, sizeof j->code_store);
   if (j->ran[la >> 15] >> (la >> 12 & 7) & 1)
     on_tlb_flush(cpu, false);
 }
@@ -86,8 +91,11 @@ static struct block *find_block(struct jit *j, bool *keep) {
   uint32_t access = PF_FETCH | (cpu->cpl == 3 ? PF_USER : 0);
   uint32_t la = cpu->seg[CS].base + cpu->eip;
   bool global;
+  *keep = false;
+  if (cpu->eip > cpu->seg[CS].limit)
+    return NULL; /* #GP(0) comes before #PF */
   uint32_t pa = paging_translate_code(cpu, la, access, &global);
-  *keep = global || (cpu->mode & MODE_USER) || !(cpu->cr4 & CR4_PGE);
+  bool flushed = (cpu->mode & MODE_USER) || !(cpu->cr4 & CR4_PGE); /* with every load of CR3 */
   bool crosses = false;
   j->stat.lookups++;
   struct block *b = jit_find(j, pa, cpu->eip, NO_PAGE, &crosses);
@@ -95,13 +103,20 @@ static struct block *find_block(struct jit *j, bool *keep) {
     uint32_t pa2 = paging_translate(cpu, (la & ~(MEM_PAGE - 1)) + MEM_PAGE, access);
     b = jit_find(j, pa, cpu->eip, pa2 & ~(MEM_PAGE - 1), &crosses);
   }
-  return b ? b : jit_translate(j, pa);
+  if (!b)
+    b = jit_translate(j, pa);
+  *keep = flushed || (global && b && b->pa2 == NO_PAGE);
+  return b;
 }
+
+static void note_ran(struct jit *j, uint32_t la) { j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7)); }
 
 static void remember_jump(struct cpu *cpu, const struct block *b) {
   struct jit *j = cpu->engine_data;
   uint32_t la = cpu->seg[CS].base + cpu->eip;
-  j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7));
+  note_ran(j, la);
+  if (b->pa2 != NO_PAGE)
+    note_ran(j, la + MEM_PAGE);
   struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
   e->host = (uint32_t)(uintptr_t)b->host;

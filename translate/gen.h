@@ -42,7 +42,7 @@ struct cold {
   int32_t arg; /* g->arg when op was emitted */
 };
 
-#define MAX_COLD (4 * BLOCK_MAX_INSNS)
+#define MAX_COLD (4 * BLOCK_MAX_INSNS + 8) /* PUSH from memory: two limit checks, two probes; head and end of the block */
 
 struct gen {
   struct jit *j;
@@ -111,6 +111,7 @@ bool gen_branch(struct gen *g, const struct insn *in);
 bool gen_fpu(struct gen *g, const struct insn *in);
 bool gen_simd(struct gen *g, const struct insn *in);
 bool gen_string(struct gen *g, const struct insn *in);
+bool gen_seg_load(struct gen *g, const struct insn *in);
 bool gen_system(struct gen *g, const struct insn *in);
 
 #endif

@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Near branches. A target beyond the CS limit is #GP(0) before anything changes: constant targets are checked
- * here, computed ones by leaving CS limits below what they can reach to the core.
+ * here, computed ones in front of the jump.
  */
 #include "translate/gen_stack.h"
+
+/* A target cut to 16 bits depends on where the block is mapped. */
+static bool target_moves(const struct gen *g, const struct insn *in) { return in->opsize == 2 && g->b->relative; }
 
 static uint32_t relative_target(const struct gen *g, const struct insn *in) {
   uint32_t target = g->eip + in->length + in->imm;
   return in->opsize == 2 ? target & 0xffff : target;
 }
 
-/* Can a computed target of the operand size lie beyond the CS limit? */
-static bool computed_may_fault(const struct gen *g, const struct insn *in) {
-  return g->cs_limit < (in->opsize == 2 ? 0xffffu : 0xffffffffu);
+/* The target in R11D must not lie beyond the CS limit; if it does, the core repeats the instruction and raises. */
+static void check_computed(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  if (g->cs_limit >= (in->opsize == 2 ? 0xffffu : 0xffffffffu))
+    return;
+  gen_reserve(g, 32);
+  emit_mov_imm64(e, RCX, -((uint64_t)g->cs_limit + 1));
+  emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0));
+  emit_shrx(e, RCX, RCX, R13, true); /* 0 unless negative */
+  struct cold *c = gen_cold(g, COLD_CORE);
+  c->resume = e->p;
 }
 
 static void finish(struct gen *g) { g->ended = true; }
@@ -70,7 +81,7 @@ static void gen_loop(struct gen *g, const struct insn *in, uint32_t target) {
 
 static bool gen_call_relative(struct gen *g, const struct insn *in) {
   uint32_t target = relative_target(g, in);
-  if (target > g->cs_limit)
+  if (target > g->cs_limit || target_moves(g, in))
     return false;
   struct cold *c = gen_push_eip(g, in, g->next);
   c->leave = LEAVE_CONST;
@@ -85,14 +96,13 @@ static bool gen_indirect(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   if (in->reg != 2 && in->reg != 4)
     return false;
-  if (computed_may_fault(g, in))
-    return false;
   if (in->is_mem)
     gen_load_r11(g, in);
   else if (in->opsize == 2)
     emit_movzx16(e, R11, host_gpr[in->rm]);
   else
     emit_mov_rr(e, R11, host_gpr[in->rm]);
+  check_computed(g, in);
   if (in->reg == 2) {
     struct cold *c = gen_push_eip(g, in, g->next);
     c->leave = LEAVE_R11;
@@ -104,9 +114,8 @@ static bool gen_indirect(struct gen *g, const struct insn *in) {
 }
 
 static bool gen_return(struct gen *g, const struct insn *in) {
-  if (computed_may_fault(g, in))
-    return false;
   gen_peek(g, in);
+  check_computed(g, in);
   gen_adjust_sp(g, in->opsize + (in->opcode == 0xc2 ? (int)(in->imm & 0xffff) : 0));
   emit_mov_rr(&g->e, R8, R11);
   gen_exit_lookup(g);
@@ -125,7 +134,7 @@ bool gen_branch(struct gen *g, const struct insn *in) {
     }
   }
   uint32_t target = relative_target(g, in);
-  if (target > g->cs_limit || g->next > g->cs_limit)
+  if (target > g->cs_limit || g->next > g->cs_limit || target_moves(g, in))
     return false;
   if (in->map == MAP_0F && (in->opcode & 0xf0) == 0x80) {
     gen_jcc(g, in->opcode & 15, target);

@@ -196,3 +196,56 @@ bool gen_stack(struct gen *g, const struct insn *in) {
   }
   return false;
 }
+
+/* --- segment registers in real and V86 mode --- */
+
+/* Which register a MOV or POP loads, if it is one of ES, DS, FS, GS; else -1. */
+static int seg_loaded(const struct insn *in) {
+  if (in->map == MAP_1 && in->opcode == 0x8e)
+    return in->reg != SS && in->reg != CS && in->reg <= GS ? in->reg : -1;
+  if (in->map == MAP_1)
+    return in->opcode == 0x07 ? ES : in->opcode == 0x1f ? DS : -1;
+  return in->opcode == 0xa1 ? FS : in->opcode == 0xa9 ? GS : -1;
+}
+
+static void op_load_selector(struct gen *g, const struct insn *in, struct host_mem m) {
+  (void)in;
+  emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11, m); /* movzx r11d, word [m] */
+}
+
+/*
+ * Selector and base change, nothing else (SDM vol. 3, 20.1.2) -- if it is an ordinary writable 64 KB
+ * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode: the core's.
+ */
+bool gen_seg_load(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  int seg = seg_loaded(in);
+  if (seg < 0 || ((g->mode & MODE_PE) && !(g->mode & MODE_V86)))
+    return false;
+  bool mov = in->map == MAP_1 && in->opcode == 0x8e;
+  size_t base = offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg);
+  gen_reserve(g, 40);
+  emit_load64(e, RCX, hm_cpu(base + offsetof(struct seg, room_write)));
+  emit_lea64(e, RCX, hm_base(RCX, 0x10000));
+  uint8_t *ordinary = emit_jrcxz(e);
+  emit_mov_imm(e, RCX, 0);
+  gen_cold(g, COLD_CORE);
+  unsigned index = g->cold_count - 1;
+  emit_patch8(ordinary, e->p);
+  if (!mov)
+    gen_peek(g, in);
+  else if (in->is_mem)
+    gen_modrm_access(g, in, 2, ACCESS_READ, false, op_load_selector);
+  else
+    emit_movzx16(e, R11, host_gpr[in->rm]);
+  gen_reserve(g, 40);
+  if (!mov) {
+    adjust_sp(g, in->opsize);
+    emit_movzx16(e, R11, R11);
+  }
+  emit_op_rm(e, EO_66, OM_1, 0x89, R11, hm_cpu(base + offsetof(struct seg, sel)));
+  emit_rorx(e, R11, R11, 28); /* selector << 4 */
+  emit_store(e, hm_cpu(base + offsetof(struct seg, base)), R11);
+  g->cold[index].resume = e->p;
+  return true;
+}

@@ -75,6 +75,14 @@ struct mode_id {
   uint32_t mode, cs_base, cs_limit, id;
 };
 
+/* Data stores to a page that also holds code, by linear page: checked once, then direct (slow.c). */
+#define CODE_STORES 64u
+struct code_store {
+  uint32_t key; /* linear page << 2 | user << 1 | 1; 0 = empty */
+  uint32_t pa; /* of the page */
+  uint8_t *host;
+};
+
 struct jit {
   struct cpu *cpu;
   uint8_t *rw; /* code cache, writable alias */
@@ -106,6 +114,10 @@ struct jit {
   void (*enter)(struct cpu *cpu, const uint8_t *host);
 
   uint32_t exit_link; /* set by C after enter() returned */
+  struct code_store code_store[CODE_STORES];
+  uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
+  uint8_t *slow_host; /* the checked store goes here, unless NULL */
+  uint32_t slow_pa;
   uint32_t slow_la; /* linear address between write check and commit */
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
   bool step_wanted; /* a host fault: the interpreter shall execute the instruction at EIP */
@@ -148,6 +160,11 @@ struct block *jit_block_new(struct jit *j);
 void jit_block_insert(struct jit *j, struct block *b);
 void jit_block_invalidate(struct jit *j, struct block *b);
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size);
+/* The granules of a page that pa .. pa + size - 1 touches; does not cross the page. */
+static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
+  uint32_t first = pa >> 6 & 63, last = (pa + size - 1) >> 6 & 63;
+  return (~0ull >> (63 - last)) & (~0ull << first);
+}
 void jit_link(struct jit *j, struct link *l, struct block *to);
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);

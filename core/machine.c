@@ -267,20 +267,21 @@ static void idle(struct machine *m) {
   }
 }
 
-/* How many instructions until the loop wants to look at the timers again. */
-static uint64_t slice_length(struct machine *m) {
+/* How many instructions until the loop wants to look at the timers again, or has done what it was asked for. */
+static uint64_t slice_length(struct machine *m, uint64_t most) {
+  uint64_t longest = most < SLICE ? most : SLICE;
   int64_t deadline = clock_deadline(m->clock);
   if (deadline == INT64_MAX)
-    return SLICE;
+    return longest;
   if (clock_is_counted(m->clock)) {
     uint64_t insns = clock_insns_until(m->clock, deadline);
-    return insns < SLICE ? insns : SLICE;
+    return insns < longest ? insns : longest;
   }
   int64_t left = deadline - clock_now(m->clock); /* the real clock: about an instruction a nanosecond */
-  return left < SLICE_MIN ? SLICE_MIN : left > SLICE ? SLICE : (uint64_t)left;
+  return left < SLICE_MIN ? SLICE_MIN : (uint64_t)left > longest ? longest : (uint64_t)left;
 }
 
-static void run_slice(struct machine *m) {
+static void run_slice(struct machine *m, uint64_t until) {
   struct cpu *cpu = m->cpu[0];
   clock_run_timers(m->clock);
   clear_pending(cpu, PEND_EXIT);
@@ -291,7 +292,7 @@ static void run_slice(struct machine *m) {
     idle(m);
     return;
   }
-  uint64_t length = slice_length(m);
+  uint64_t length = slice_length(m, until - cpu_icount(cpu));
   if (length == 0) /* counted: a timer callback armed one that is due at once */
     return;
   m->stat.slices++;
@@ -303,30 +304,37 @@ static void run_slice(struct machine *m) {
   }
 }
 
-void machine_run(struct machine *m) {
-  machine_lock(m);
-  m->cpu_thread = pthread_self();
-  reset(m);
-  for (;;) {
-    serve_waiters(m);
-    if (m->state == MACHINE_QUIT || (m->state == MACHINE_SHUTDOWN && !m->config.no_shutdown))
-      break;
-    if (m->reset_wanted) {
-      if (m->config.no_reboot && m->state == MACHINE_RUNNING) {
-        bool triple = m->cpu[0]->shutdown;
-        m->reset_wanted = false;
-        set_state(m, MACHINE_SHUTDOWN, triple ? "triple fault" : "reset");
-        continue;
-      }
+/* Start, stop or reset as was asked for. False when the machine is done. */
+static bool follow_requests(struct machine *m) {
+  if (m->state == MACHINE_QUIT || (m->state == MACHINE_SHUTDOWN && !m->config.no_shutdown))
+    return false;
+  if (m->reset_wanted) {
+    if (m->config.no_reboot && m->state == MACHINE_RUNNING) {
+      bool triple = m->cpu[0]->shutdown;
+      m->reset_wanted = false;
+      set_state(m, MACHINE_SHUTDOWN, triple ? "triple fault" : "reset");
+    } else {
       reset(m);
       if (m->state == MACHINE_SHUTDOWN)
         set_state(m, MACHINE_RUNNING, NULL);
-      continue;
     }
+  }
+  return true;
+}
+
+static void run(struct machine *m, uint64_t until) {
+  machine_lock(m);
+  m->cpu_thread = pthread_self();
+  if (m->stat.resets == 0)
+    reset(m);
+  for (;;) {
+    serve_waiters(m);
+    if (cpu_icount(m->cpu[0]) >= until || !follow_requests(m))
+      break;
     if (m->state == MACHINE_RUNNING) {
       clock_resume(m->clock);
-      run_slice(m);
-    } else {
+      run_slice(m, until);
+    } else if (m->state == MACHINE_PAUSED || m->config.no_shutdown) {
       clock_pause(m->clock);
       sleep_unlocked(m, -1);
     }
@@ -334,3 +342,7 @@ void machine_run(struct machine *m) {
   clock_pause(m->clock);
   machine_unlock(m);
 }
+
+void machine_run(struct machine *m) { run(m, UINT64_MAX); }
+
+void machine_run_until(struct machine *m, uint64_t icount) { run(m, icount); }

@@ -70,6 +70,8 @@ struct machine *machine_new(const struct machine_config *config); /* NULL, errno
 void machine_free(struct machine *m);
 /* The CPU loop; returns when state becomes SHUTDOWN (without no_shutdown) or QUIT. Takes the lock itself. */
 void machine_run(struct machine *m);
+/* The same up to an instruction count, for tests that compare machines on the way; may be called again. */
+void machine_run_until(struct machine *m, uint64_t icount);
 
 void machine_lock(struct machine *m);
 void machine_unlock(struct machine *m);

@@ -57,15 +57,15 @@ void state_print(FILE *out, const void *object, const struct field *fields) {
 
 const struct field *state_diff(const void *a, const void *b, const struct field *fields) {
   for (const struct field *f = fields; f && f->kind != FIELD_END; f++) {
-    for (size_t i = 0; i < f->count; i++) {
-      const uint8_t *pa = element(a, f, i), *pb = element(b, f, i);
-      if (f->kind == FIELD_TIMER) {
-        const struct timer *ta = (const struct timer *)pa, *tb = (const struct timer *)pb;
-        if (ta->armed != tb->armed || (ta->armed && ta->deadline != tb->deadline))
-          return f;
-      } else if (element_value(pa, f->kind) != element_value(pb, f->kind)) {
+    if (f->kind != FIELD_TIMER) {
+      if (memcmp(element(a, f, 0), element(b, f, 0), f->count * sizes[f->kind].native))
         return f;
-      }
+      continue;
+    }
+    for (size_t i = 0; i < f->count; i++) {
+      const struct timer *ta = (const struct timer *)element(a, f, i), *tb = (const struct timer *)element(b, f, i);
+      if (ta->armed != tb->armed || (ta->armed && ta->deadline != tb->deadline))
+        return f;
     }
   }
   return NULL;

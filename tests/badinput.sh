@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Bad input: each mistake of the user must give exactly one clear line on stderr ("dragoman: ..."), exit status 1, and
-# leave no file behind. Uses $BUILD/dragoman; prints "N passed, N failed" at the end.
+# Bad input: each mistake of the user must give exactly one clear line on stderr ("dragoman: ..."), exit status 1,
+# and leave no file behind. Uses $BUILD/dragoman; prints "N passed, N failed" at the end.
 set -u
 : "${BUILD:?}"
 dragoman=$(cd "$BUILD" && pwd)/dragoman

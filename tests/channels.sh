@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Channels and the monitor for real: SeaBIOS without a screen talks to the first serial port, which is connected to a file,
-# a socket, a pty, the terminal; the monitor answers on a socket. Ends with "N passed, N failed".
+# Channels and the monitor for real: SeaBIOS without a screen talks to the first serial port, which is connected
+# to a file, a socket, a pty, standard output; the monitor answers on a socket. Ends with "N passed, N failed".
 set -u
 : "${BUILD:?}"
 dragoman=$(cd "$BUILD" && pwd)/dragoman
@@ -43,8 +43,8 @@ await() { # command...: until it succeeds, ten seconds at most
 }
 
 start() { # option...
-  "$dragoman" -display none -vga none -fda floppy.img -snapshot -monitor unix:monitor,server,nowait -pidfile pid "$@" \
-    >stdout 2>stderr </dev/null &
+  "$dragoman" -display none -vga none -fda floppy.img -snapshot -monitor unix:monitor,server,nowait \
+    -pidfile pid "$@" >stdout 2>stderr </dev/null &
   pid=$!
   await test -S monitor
 }
@@ -102,9 +102,10 @@ wait $reader
 expect 'SIGINT ends with' $status 0
 
 # The start waits for a client without nowait; mon: lets the monitor share the line.
-"$dragoman" -display none -vga none -fda floppy.img -snapshot -serial mon:unix:shared,server >stdout 2>stderr </dev/null &
+"$dragoman" -display none -vga none -fda floppy.img -snapshot -serial mon:unix:shared,server \
+  >stdout 2>stderr </dev/null &
 pid=$!
-await test -S shared
+await grep -q waiting stderr
 check 'waits for its client' stderr 'waiting for a connection'
 {
   sleep 3
@@ -135,14 +136,16 @@ wait $reader
 expect 'SIGHUP ends with' $status 0
 
 # --- standard input and output ---
-timeout 10 "$dragoman" -nographic -vga none -fda floppy.img -snapshot -serial stdio -monitor none >received 2>stderr </dev/null &
+timeout 10 "$dragoman" -nographic -vga none -fda floppy.img -snapshot -serial stdio -monitor none \
+  >received 2>stderr </dev/null &
 pid=$!
 await grep -aq 'SeaBIOS' received
 check 'serial to standard output' received 'SeaBIOS (version'
 kill -TERM "$pid"
 wait "$pid"
 pid=
-printf 'info version\nquit\n' | timeout 10 "$dragoman" -display none -fda floppy.img -snapshot -monitor stdio >received 2>&1
+printf 'info version\nquit\n' |
+  timeout 10 "$dragoman" -display none -fda floppy.img -snapshot -monitor stdio >received 2>&1
 expect 'monitor from a pipe ends with' $? 0
 check 'monitor from a pipe' received '^(dragoman) info version'
 

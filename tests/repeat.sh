@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Counted mode: runs that get the same input at the same guest time execute the same number of instructions, end with the
-# same registers and show the same picture, whichever engine runs them. Ends with "N passed, N failed".
+# Counted mode: runs that get the same input at the same guest time execute the same number of instructions, end
+# with the same registers and show the same picture, whichever engine runs them. Ends with "N passed, N failed".
 set -u
 : "${BUILD:?}"
 dragoman=$(cd "$BUILD" && pwd)/dragoman
@@ -26,7 +26,8 @@ run() {
     echo "at $seconds info cpus"
     echo "at $seconds quit"
     echo cont
-  } | timeout 120 "$dragoman" -S -icount on -display none -accel "$engine" -snapshot -monitor stdio "$@" >"$name.out" 2>&1
+  } | timeout 120 "$dragoman" -S -icount on -display none -accel "$engine" -snapshot -monitor stdio "$@" \
+    >"$name.out" 2>&1
   status=$?
   grep -E '^(E[A-Z]+=|[A-Z]{2} =|CR0|XMM|\* CPU)' "$name.out" >"$name.state"
   if [ $status -ne 0 ] || [ ! -s "$name.ppm" ] || ! grep -q 'instructions=' "$name.state"; then

@@ -257,6 +257,7 @@ static bool makes_double_fault(uint32_t first, uint32_t second) {
 
 void cpu_deliver_exception(struct cpu *cpu) {
   uint32_t first = cpu->exc_depth_vector;
+  cpu->shadow = SHADOW_NONE;
   struct event e = {.vector = (int)cpu->exc_vector, .kind = INT_EXCEPTION, .has_error = cpu->exc_has_error,
                     .error = cpu->exc_error, .next = cpu->eip, .flags = cpu->eflags};
   if (first == EXC_DF) {

@@ -242,6 +242,10 @@ static void emit_cold_core(struct gen *g, struct cold *c) {
   gen_eip(g, R9, g->eip);
   emit_mov_imm(e, R8, slot);
   emit_call_to(e, j->stub_exec);
+  if (insn_describe(&g->insns[c->index])->attr & A_END) { /* EIP and budget are set in either case */
+    emit_jmp_to(e, j->stub_exit);
+    return;
+  }
   emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
   uint8_t *leave = emit_jrcxz(e);
   if (c->reload_fpu)

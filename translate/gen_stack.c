@@ -223,6 +223,8 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   if (seg < 0 || ((g->mode & MODE_PE) && !(g->mode & MODE_V86)))
     return false;
   bool mov = in->map == MAP_1 && in->opcode == 0x8e;
+  if (!mov && in->opsize == 4)
+    return false; /* reads 16 of 32 bits */
   size_t base = offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg);
   gen_reserve(g, 40);
   emit_load64(e, RCX, hm_cpu(base + offsetof(struct seg, room_write)));
@@ -239,10 +241,9 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   else
     emit_movzx16(e, R11, host_gpr[in->rm]);
   gen_reserve(g, 40);
-  if (!mov) {
+  if (!mov)
     adjust_sp(g, in->opsize);
-    emit_movzx16(e, R11, R11);
-  }
+  g->fcs_known = 0; /* FDS may be the old selector */
   emit_op_rm(e, EO_66, OM_1, 0x89, R11, hm_cpu(base + offsetof(struct seg, sel)));
   emit_rorx(e, R11, R11, 28); /* selector << 4 */
   emit_store(e, hm_cpu(base + offsetof(struct seg, base)), R11);

@@ -55,7 +55,8 @@ uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info) {
   const struct code_store *cs = &j->code_store[la >> 12 & (CODE_STORES - 1)];
   j->slow_la = la;
   j->slow_host = NULL;
-  if (cs->key == (la >> 12 << 2 | user << 1 | 1) && (la & 0xfff) + size <= MEM_PAGE) {
+  if (cs->key == (la >> 12 << 2 | user << 1 | 1) && (la & 0xfff) + size <= MEM_PAGE &&
+      cpu->machine->mem->page[cs->pa >> 12].flags == (PAGE_CODE | PAGE_CODE_HERE)) {
     j->slow_host = cs->host + (la & 0xfff);
     j->slow_pa = cs->pa | (la & 0xfff);
     if (info & SLOW_RMW)

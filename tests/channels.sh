@@ -92,11 +92,12 @@ pid=
 
 # --- sockets ---
 start -serial unix:serial,server,nowait
-timeout 8 socat -u UNIX:serial - >received &
+timeout 8 socat -u UNIX:serial - >from-socket &
 reader=$!
+sleep 0.5
 monitor 'system_reset'
-await grep -aq 'SeaBIOS' received
-check 'serial to a unix socket' received 'SeaBIOS (version'
+await grep -aq 'SeaBIOS' from-socket
+check 'serial to a unix socket' from-socket 'SeaBIOS (version'
 finish INT
 wait $reader
 expect 'SIGINT ends with' $status 0
@@ -115,10 +116,10 @@ check 'waits for its client' stderr 'waiting for a connection'
   sleep 0.5
   printf '\001x'
   sleep 1
-} | timeout 20 socat -t 3 - UNIX:shared >received
-check 'serial through the mux' received 'SeaBIOS (version'
-check 'monitor through the mux' received '^VM status: running'
-check 'Ctrl-A x' received 'terminated'
+} | timeout 20 socat -t 3 - UNIX:shared >from-mux
+check 'serial through the mux' from-mux 'SeaBIOS (version'
+check 'monitor through the mux' from-mux '^VM status: running'
+check 'Ctrl-A x' from-mux 'terminated'
 wait $pid
 expect 'Ctrl-A x ends with' $? 0
 pid=
@@ -127,27 +128,27 @@ pid=
 start -serial pty
 await grep -q 'serial0 is /dev/pts/' stderr
 pty=$(sed -n 's|.*serial0 is ||p' stderr)
-timeout 8 socat -u "$pty,raw,echo=0" - >received &
+timeout 8 cat "$pty" >from-pty &
 reader=$!
-await grep -aq 'SeaBIOS' received
-check 'serial to a pty' received 'SeaBIOS (version'
+await grep -aq 'SeaBIOS' from-pty
+check 'serial to a pty' from-pty 'SeaBIOS (version'
 finish HUP
 wait $reader
 expect 'SIGHUP ends with' $status 0
 
 # --- standard input and output ---
 timeout 10 "$dragoman" -nographic -vga none -fda floppy.img -snapshot -serial stdio -monitor none \
-  >received 2>stderr </dev/null &
+  >from-stdout 2>stderr </dev/null &
 pid=$!
-await grep -aq 'SeaBIOS' received
-check 'serial to standard output' received 'SeaBIOS (version'
+await grep -aq 'SeaBIOS' from-stdout
+check 'serial to standard output' from-stdout 'SeaBIOS (version'
 kill -TERM "$pid"
 wait "$pid"
 pid=
 printf 'info version\nquit\n' |
-  timeout 10 "$dragoman" -display none -fda floppy.img -snapshot -monitor stdio >received 2>&1
+  timeout 10 "$dragoman" -display none -fda floppy.img -snapshot -monitor stdio >from-pipe 2>&1
 expect 'monitor from a pipe ends with' $? 0
-check 'monitor from a pipe' received '^(dragoman) info version'
+check 'monitor from a pipe' from-pipe '^(dragoman) info version'
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

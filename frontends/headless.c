@@ -81,7 +81,8 @@ void headless_run(struct runner *r) { loop_run(r->loop); }
 
 void runner_finish(struct runner *r) {
   machine_lock(r->machine);
-  if (r->machine->state != MACHINE_QUIT && r->machine->state != MACHINE_SHUTDOWN)
+  bool off = r->machine->state == MACHINE_SHUTDOWN && !r->machine->config.no_shutdown;
+  if (r->machine->state != MACHINE_QUIT && !off)
     machine_request_quit(r->machine, 0);
   machine_unlock(r->machine);
   pthread_join(r->cpu_thread, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The benchmark's driver. Runs the kernels natively and in each emulator in turn, several times, and prints a table: the
- * native time per iteration, and how many times longer each emulator takes. An emulator's time is the CPU time of its
- * process between the guest's lines (guest.c), so other load on the machine matters little. Results that differ from
- * the native ones are errors, except where an engine is known to compute differently (QEMU's x87 transcendentals).
+ * The benchmark's driver. Runs the kernels natively and in each emulator in turn, several times, and prints a table:
+ * the native time per iteration, and how many times longer each emulator takes. An emulator's time is the CPU time of
+ * its process between the guest's lines (guest.c), so other load on the machine matters little. Results that differ
+ * from the native ones are errors, except where an engine is known to compute differently (QEMU's x87 functions).
  *
  *   bench -n NATIVE -g GUEST -d DRAGOMAN -q QEMU [-e ENGINES] [-f FILTER] [-r RUNS] [-t TICKS]
  */
@@ -109,10 +109,12 @@ static pid_t start(enum engine e, int *out) {
   int ends[2];
   snprintf(append, sizeof append, "ticks=%d filter=%s", ticks, filter);
   snprintf(time, sizeof time, "%d", ticks * 6);
-  const char *emulate[] = {programs[e], "-accel", e == DRAGOMAN ? "tlb" : e == INTERP ? "interp" : "tcg",
-                           "-m", "512", "-display", "none", "-nodefaults", "-vga", "std", "-serial", "stdio", "-monitor",
-                           "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", guest,
-                           "-append", append, NULL};
+  const char *accel = e == DRAGOMAN ? "tlb" : e == INTERP ? "interp" : "tcg";
+  const char *emulate[] = {
+      programs[e], "-accel", accel, "-m", "512", "-display", "none", "-nodefaults", "-vga", "std", "-serial", "stdio",
+      "-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", guest,
+      "-append", append, NULL,
+  };
   const char *native[] = {programs[NATIVE], filter, time, NULL};
   if (pipe(ends))
     return -1;

@@ -199,8 +199,10 @@ static u8 *lz_text, *lz_packed, *lz_unpacked;
 static u32 lz_hash[1 << 14];
 
 static void init_lz(void) {
-  static const char words[16][9] = {"the ",    "emulator", " reads ", "a page ", "of code", " and ",   "writes ", "memory ",
-                                    "without ", "any ",     "fault, ", "while ",  "time ",   "passes. ", "Then ",  "it stops"};
+  static const char words[16][9] = {
+      "the ",     "emulator", " reads ", "a page ", "of code", " and ",    "writes ", "memory ",
+      "without ", "any ",     "fault, ", "while ",  "time ",   "passes. ", "Then ",   "it stops",
+  };
   lz_text = bench_arena;
   lz_packed = bench_arena + 2 * TEXT;
   lz_unpacked = bench_arena + 4 * TEXT;

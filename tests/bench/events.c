@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System events, which only a guest of its own can cause: system calls, faults, address spaces, privileged instructions,
- * ports, display memory. Each iteration is one event unless the name says otherwise.
+ * System events, which only a guest of its own can cause: system calls, faults, address spaces, privileged
+ * instructions, ports, display memory. Each iteration is one event unless the name says otherwise.
  */
 #include "guest.h"
 

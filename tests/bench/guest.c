@@ -79,7 +79,8 @@ void exception_report(u32 vector, u32 code, u32 eip, u32 cr2) {
 
 void gate_set(int vector, void (*handler)(void), int privilege) {
   u32 at = (u32)handler;
-  idt[vector] = (u64)(at >> 16) << 48 | 0x00008e0000000000 | (u64)privilege << 45 | (u64)KERNEL_CS << 16 | (at & 0xffff);
+  idt[vector] = (u64)(at >> 16) << 48 | 0x00008e0000000000 | (u64)privilege << 45 | (u64)KERNEL_CS << 16 |
+                (at & 0xffff);
 }
 
 static void set_up_segments(void) {
@@ -112,7 +113,9 @@ static void set_up_paging(void) {
   __asm__ volatile("movl %%cr4, %0" : "=r"(cr4));
   __asm__ volatile("movl %0, %%cr4" : : "r"(cr4 | 0x600)); /* OSFXSR, OSXMMEXCPT */
   __asm__ volatile("movl %%cr0, %0" : "=r"(cr0));
-  __asm__ volatile("movl %0, %%cr0" : : "r"((cr0 & ~0x6000000eu) | 0x80010022)); /* PG, WP, NE, MP; caches on; no EM, TS */
+  cr0 &= ~0x6000000eu; /* caches on, no EM, no TS */
+  cr0 |= 0x80010022;   /* PG, WP, NE, MP */
+  __asm__ volatile("movl %0, %%cr0" : : "r"(cr0));
   __asm__ volatile("fninit");
 }
 

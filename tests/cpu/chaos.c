@@ -314,6 +314,7 @@ static bool run_case(uint64_t seed) {
 int main(int argc, char **argv) {
   uint64_t cases = 1000, seed = 1, passed = 0, failed = 0;
   int option;
+  setvbuf(stdout, NULL, _IOLBF, 0);
   while ((option = getopt(argc, argv, "n:s:1vd")) != -1) {
     switch (option) {
     case 'n': cases = strtoull(optarg, NULL, 0); break;

@@ -10,7 +10,7 @@
 
 #include "frontends/stream.h"
 
-static struct termios saved;
+static struct termios saved, raw;
 static volatile sig_atomic_t saved_fd = -1;
 
 void terminal_restore(void) {
@@ -19,6 +19,13 @@ void terminal_restore(void) {
     saved_fd = -1;
     tcsetattr(fd, TCSANOW, &saved);
   }
+}
+
+/* Back from being stopped: the shell has its own settings in force. */
+static void continued(int sig) {
+  (void)sig;
+  if (saved_fd >= 0 && tcgetpgrp(saved_fd) == getpgrp())
+    tcsetattr(saved_fd, TCSANOW, &raw);
 }
 
 static void fatal_signal(int sig) {
@@ -44,9 +51,12 @@ void terminal_raw(int fd, bool keep_signals) {
   t.c_cc[VTIME] = 0;
   if (tcsetattr(fd, TCSANOW, &t) < 0)
     return;
+  raw = t;
   saved_fd = fd;
   atexit(terminal_restore);
   static const int fatal[] = {SIGABRT, SIGQUIT, SIGALRM, SIGXCPU};
+  struct sigaction resume = {.sa_handler = continued, .sa_flags = SA_RESTART};
+  sigaction(SIGCONT, &resume, NULL);
   for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
     signal(fatal[i], fatal_signal);
 }

@@ -16,14 +16,13 @@ start16:
   mov ax, 0x100
   mov fs, ax
   mov word [0x1010], 0x1357
-  xor cx, cx
-.pushes:
   mov sp, 0x7000
+  jmp .pushes
+align 512
+.pushes:
 %rep 64
   push word [fs:0x10]
 %endrep
-  loop .pushes_end
-.pushes_end:
   mov [0x1020], sp
   mov sp, 0x7000
   protect32 main

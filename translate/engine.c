@@ -20,6 +20,7 @@
 #include "translate/translate.h"
 
 #define CACHE_SIZE (128u << 20)
+#define CACHE_MAX_MB 1024u
 
 static _Thread_local struct jit *running; /* for the fault handler */
 
@@ -219,9 +220,21 @@ static bool host_has_bmi2(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
 }
 
+/* "cache=N": size of the code cache in MB. 0 = wrong. */
+static size_t cache_size(const char *options) {
+  char *end;
+  if (!options || !*options)
+    return CACHE_SIZE;
+  if (strncmp(options, "cache=", 6) != 0 || options[6] < '0' || options[6] > '9')
+    return 0;
+  unsigned long mb = strtoul(options + 6, &end, 10);
+  return *end || mb > CACHE_MAX_MB ? 0 : (size_t)mb << 20;
+}
+
 static int tlb_init(struct cpu *cpu, const char *options) {
-  if (options && *options) {
-    error_report("-accel tlb has no option '%s'", options);
+  size_t size = cache_size(options);
+  if (size == 0) {
+    error_report("-accel tlb takes only cache=1 to cache=%u (code cache in MB), not '%s'", CACHE_MAX_MB, options);
     return -EINVAL;
   }
   if (!host_has_bmi2()) {
@@ -233,9 +246,9 @@ static int tlb_init(struct cpu *cpu, const char *options) {
     return -ENOMEM;
   j->cpu = cpu;
   cpu->engine_data = j;
-  int err = jit_cache_init(j, CACHE_SIZE);
+  int err = jit_cache_init(j, size);
   if (err) {
-    error_report("cannot allocate the %u MB code cache: %s", CACHE_SIZE >> 20, strerror(-err));
+    error_report("cannot allocate the %u MB code cache: %s", (unsigned)(size >> 20), strerror(-err));
     jit_cache_free(j);
     free(j);
     cpu->engine_data = NULL;

@@ -130,6 +130,14 @@ static const char *const templates[] = {
   "68 d", "6a i", "c6 05 c i", "c7 05 c d", "ff 05 a", "d8 m", "0f 6f m", "0f 28 m", "e0 i", "d4 0a", "37", "a0 a",
   "a3 a", "0f 30", "0f 32", "b9 74 01 00 00", "f1", "6d", "6f", "d9 m", "db m", "0f ae m", "9b", "0f ba m i",
 };
+/* Between them, so that there is something to translate. */
+static const char *const plain[] = {
+  "01 m", "29 m", "31 m", "85 m", "39 m", "8b m", "89 m", "0f b6 m", "0f bf m", "83 m i", "c1 m i", "d3 m", "40", "4b",
+  "8d m", "0f af m", "0f 95 m", "0f 44 m", "66 01 m", "00 m", "a8 i", "72 i", "7d i", "50", "5a", "e8 10 00 00 00",
+  "67 8b m", "0f a4 m i", "99", "98", "f7 m", "fe m", "ff m", "0f c8", "9e", "9f", "f8", "fc", "fd", "91", "86 m", "a4",
+  "ab", "f3 aa", "dd m", "d9 e8", "d9 c0", "de c1", "0f fe m", "66 0f fe m", "0f 58 m", "f3 0f 59 m", "66 0f 38 00 m",
+  "0f 38 f0 m", "f3 0f b8 m", "0f ab m", "0f bc m", "d5 0a", "2f", "0f 18 m",
+};
 
 static uint8_t *emit(uint8_t *p, const char *t) {
   uint32_t v;
@@ -167,9 +175,10 @@ static uint8_t *emit(uint8_t *p, const char *t) {
 }
 
 static void make_code(uint8_t *ram) {
+  uint32_t plain_share = rnd(100);
   uint8_t *p = ram + CODE, *end = ram + CODE + CODE_SIZE - 32;
   while (p < end)
-    p = chance(97) ? emit(p, PICK(templates)) : emit(p, "i i");
+    p = chance(plain_share) ? emit(p, PICK(plain)) : chance(97) ? emit(p, PICK(templates)) : emit(p, "i i");
 }
 
 /* --- the CPU --- */
@@ -180,10 +189,17 @@ static void load(struct cpu *c, int seg, uint16_t sel, const uint8_t *ram) {
   seg_from_desc(&c->seg[seg], sel, d);
 }
 
+static int acknowledge(void *opaque) {
+  cpu_set_intr(opaque, false);
+  return (int)(cpu_icount(opaque) & 0xff);
+}
+
 static void make_cpu(struct cpu *c, const uint8_t *ram, uint64_t seed) {
   rng = seed * 0x9e3779b97f4a7c15ull + 1;
   rnd(2);
   cpu_reset(c);
+  cpu_set_intr(c, false);
+  __atomic_and_fetch(&c->pending, 0, __ATOMIC_SEQ_CST);
   c->gdtr = (struct dtr){GDT, 40 * 8 - 1};
   c->eflags = FL_1 | (chance(50) ? FL_IOPL : 0) | (chance(5) ? FL_TF : 0);
   for (int i = 0; i < 8; i++)
@@ -222,6 +238,8 @@ static void make_cpu(struct cpu *c, const uint8_t *ram, uint64_t seed) {
     control_update_debug(c);
   }
   c->icount = 0;
+  c->intr_ack = acknowledge;
+  c->intr_ack_opaque = c;
   c->sysenter_cs = 8;
   c->sysenter_esp = 0x3b000;
   c->sysenter_eip = CODE + 0x100;
@@ -238,7 +256,7 @@ static void on_alarm(int sig) {
       __atomic_or_fetch(&machines[i]->cpu[0]->pending, PEND_EXIT, __ATOMIC_SEQ_CST);
 }
 
-static bool is_stuck(struct cpu *c) { return c->shutdown || c->halted; }
+static bool is_stuck(struct cpu *c) { return c->shutdown || (c->halted && !cpu_event_deliverable(c)); }
 
 static bool compare(uint64_t seed, int slice, uint32_t before_cs, uint32_t before_eip) {
   struct cpu *a = machines[0]->cpu[0], *b = machines[1]->cpu[0];
@@ -281,12 +299,17 @@ static bool run_case(uint64_t seed) {
   }
   struct cpu *a = machines[0]->cpu[0], *b = machines[1]->cpu[0];
   for (int slice = 0; slice < (single ? SLICES * 20 : SLICES); slice++) {
-    uint64_t length = single ? 1 : 1 + rnd(100);
+    uint64_t length = single ? 1 : 1 + rnd(300);
     uint32_t cs = a->seg[CS].sel, eip = a->eip;
     struct itimerval timer = {.it_value = {.tv_usec = 30000}};
     setitimer(ITIMER_REAL, &timer, NULL);
+    bool intr = chance(20), nmi = chance(2);
     for (int m = 0; m < 2; m++) {
       struct cpu *c = machines[m]->cpu[0];
+      if (intr)
+        cpu_set_intr(c, true);
+      if (nmi)
+        cpu_pulse_nmi(c);
       uint64_t limit = cpu_icount(c) + length;
       c->icount_limit = limit;
       if (log_on(LOG_INT))

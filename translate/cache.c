@@ -82,7 +82,8 @@ void jit_cache_free(struct jit *j) {
 }
 
 static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
-  uint64_t h = pa * 0x9e3779b97f4a7c15ull ^ (mode_relative(mode) ? 0 : eip) * 0xc2b2ae3d27d4eb4full ^ mode * 0x165667b19e3779f9ull;
+  uint64_t h = pa * 0x9e3779b97f4a7c15ull ^ (mode_relative(mode) ? 0 : eip) * 0xc2b2ae3d27d4eb4full ^
+               mode * 0x165667b19e3779f9ull;
   return (uint32_t)(h >> 40) & (JIT_HASH - 1);
 }
 

@@ -42,7 +42,8 @@ struct cold {
   int32_t arg; /* g->arg when op was emitted */
 };
 
-#define MAX_COLD (4 * BLOCK_MAX_INSNS + 8) /* PUSH from memory: two limit checks, two probes; head and end of the block */
+/* PUSH from memory: two limit checks, two probes; head and end of the block */
+#define MAX_COLD (4 * BLOCK_MAX_INSNS + 8)
 
 struct gen {
   struct jit *j;

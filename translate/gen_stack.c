@@ -215,7 +215,8 @@ static void op_load_selector(struct gen *g, const struct insn *in, struct host_m
 
 /*
  * Selector and base change, nothing else (SDM vol. 3, 20.1.2) -- if it is an ordinary writable 64 KB
- * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode: the core's.
+ * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode: the
+ * core's.
  */
 bool gen_seg_load(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;

@@ -153,8 +153,8 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
 void jit_flush(struct jit *j); /* drop every block */
-/* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else NO_PAGE; *crosses: it
- * matters. */
+/* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else NO_PAGE;
+ * *crosses: it matters. */
 struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses);
 struct block *jit_block_new(struct jit *j);
 void jit_block_insert(struct jit *j, struct block *b);

@@ -2,8 +2,8 @@
 /*
  * Hostile guests: random descriptor tables, gates, page tables and TSSs, and code made of system instructions with
  * random operands, run by both engines side by side. They must survive and agree: after each slice every register
- * of cpu_fields and all of memory are compared. Usage: chaos [-n CASES] [-s SEED] [-1] [-v] [-d]; -1 compares after each
- * instruction, -d logs events.
+ * of cpu_fields and all of memory are compared. Usage: chaos [-n CASES] [-s SEED] [-1] [-v] [-d]; -1 compares after
+ * each instruction, -d logs events.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -55,7 +55,8 @@ static uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t access, uint3
 static uint16_t selector(void) { return (uint16_t)(rnd(40) << 3 | (chance(10) ? 4 : 0) | (chance(50) ? 3 : rnd(4))); }
 
 static uint64_t random_descriptor(void) {
-  static const uint8_t segments[] = {0x9b, 0x93, 0xfb, 0xf3, 0x9a, 0xf2, 0x97, 0xf7, 0x9f, 0xfe, 0x91, 0xf9, 0xbb, 0xb3};
+  static const uint8_t segments[] = {0x9b, 0x93, 0xfb, 0xf3, 0x9a, 0xf2, 0x97, 0xf7,
+                                     0x9f, 0xfe, 0x91, 0xf9, 0xbb, 0xb3};
   static const uint8_t systems[] = {0x82, 0x89, 0x81, 0xe9, 0x8b};
   static const uint8_t gates[] = {0xec, 0x8c, 0xe4, 0xe5, 0x85};
   static const uint32_t bases[] = {0, 0, 0, CODE, 0x30000, 0x40000};

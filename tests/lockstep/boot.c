@@ -242,7 +242,8 @@ static void advance(struct side *a, struct side *b, uint64_t at) {
   machine_run_until(b->machine, at);
 }
 
-/* From the start to `good` without a look, then on in slices of n. The count of the last slice that agreed, or `end`. */
+/* From the start to `good` without a look, then on in slices of n. The count of the last slice that agreed, or
+ * `end`. */
 static uint64_t narrow(uint64_t good, uint64_t end, uint64_t n, bool print) {
   struct side *a = side_new(&engine_interp, false), *b = side_new(&engine_tlb, false);
   const char *what = NULL;

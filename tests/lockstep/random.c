@@ -34,7 +34,8 @@ static uint32_t rnd(void) {
 }
 
 static uint32_t edge(void) {
-  static const uint32_t v[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 31, 32};
+  static const uint32_t v[] = {0,      1,      2,          0x7f,       0x80,       0xff, 0x100, 0x7fff,
+                               0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 31,   32};
   switch (rnd() % 4) {
   case 0: return v[rnd() % (sizeof v / sizeof v[0])];
   case 1: return rnd();
@@ -114,7 +115,8 @@ static unsigned make_insn(uint8_t *p, enum world w) {
   p = start;
   if (insn_decode(&in, p, INSN_MAX, code32, ~0ull) != INSN_OK)
     return 0;
-  if (insn_describe(&in)->cls == CL_BRANCH && in.opsize == 4 && (in.opcode == 0xe8 || in.opcode == 0xe9 || in.map == MAP_0F))
+  if (insn_describe(&in)->cls == CL_BRANCH && in.opsize == 4 &&
+      (in.opcode == 0xe8 || in.opcode == 0xe9 || in.map == MAP_0F))
     p[in.length - 1] = p[in.length - 2] = p[in.length - 3] = 0; /* short distances */
   if (in.is_mem && in.mod == 0 && in.base == 0xff && w != REAL && rnd() % 4) { /* absolute: into the data */
     uint32_t a = DATA + rnd() % 0x9000;
@@ -250,7 +252,8 @@ static void print_diff(const struct cpu *a, const struct cpu *b) {
 }
 
 static struct machine *new_machine(const struct engine *engine) {
-  struct machine_config config = {.ram_mb = RAM >> 20, .cpu_model = cpu_model_find("max"), .engine = engine, .counted = true};
+  struct machine_config config = {
+      .ram_mb = RAM >> 20, .cpu_model = cpu_model_find("max"), .engine = engine, .counted = true};
   struct machine *m = machine_new(&config);
   if (!m)
     exit(1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a CPU is run. An engine executes guest instructions until cpu->icount reaches cpu->icount_limit
- * (exactly in counted mode; with the real clock it may stop a few short of it, but never goes beyond), cpu->pending
- * has a bit that wants the caller, the CPU halts or shuts down. It takes pending interrupts and traps itself, by cpu_deliver_events.
+ * How a CPU is run. An engine executes guest instructions until cpu->icount reaches cpu->icount_limit (exactly in
+ * counted mode; with the real clock it may stop a few short of it, but never goes beyond), cpu->pending has a bit that
+ * wants the caller, the CPU halts or shuts down. It takes pending interrupts and traps itself, by cpu_deliver_events.
  */
 #ifndef CORE_ENGINE_H
 #define CORE_ENGINE_H

@@ -4,13 +4,15 @@
  * PIIX3, with its edge/level control registers (82371SB, section 2.5).
  *
  * Modelled: ICW1-4, OCW1-3, fully nested, special fully nested, rotation (automatic, specific), special mask,
- * polling, automatic end of interrupt, spurious IRQ7 and IRQ15. An edge request stays latched until it is
- * acknowledged even if its line falls (the chip would forget it), so that short pulses are never lost.
+ * polling, automatic end of interrupt, spurious IRQ7 and IRQ15. IRQ0 and IRQ7 stay latched until they are
+ * acknowledged even if their line falls (the chip would forget them), so that short pulses are never lost.
  * Not modelled: 8080 mode, buffered mode, level triggering by ICW1 (the ELCR decides, as in the PIIX3).
  */
 #include "devices/pic.h"
 
 #include <string.h>
+
+#define PULSED 0x0081u /* inputs driven by pulses: timer, printer acknowledge */
 
 struct pic_chip {
   uint8_t irr, imr, isr;
@@ -80,8 +82,8 @@ void pic_set_irq(void *pic, int n, int level) {
   c->line ^= bit;
   if (level)
     c->irr |= bit;
-  else if (c->elcr & bit)
-    c->irr &= ~bit;
+  else if ((c->elcr & bit) || !(PULSED >> n & 1))
+    c->irr &= ~bit; /* an edge whose line falls before the acknowledge is forgotten (8259A, "IR triggering") */
   else
     return;
   pic_update(p);

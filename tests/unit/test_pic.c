@@ -19,10 +19,27 @@ static struct rig *setup(bool aeoi) {
   return r;
 }
 
+/* A new edge; the line stays up. */
 static void pulse(int n) {
-  pic_set_irq(pic, n, 1);
   pic_set_irq(pic, n, 0);
+  pic_set_irq(pic, n, 1);
 }
+
+/* The mouse driver that polls with its interrupt masked must not find that interrupt waiting afterwards. */
+START_TEST(withdrawn_edge) {
+  struct rig *r = setup(false);
+  rig_out(r, 0xa1, 0x10);
+  pic_set_irq(pic, 12, 1);
+  pic_set_irq(pic, 12, 0);
+  rig_out(r, 0xa1, 0x00);
+  ck_assert_int_eq(r->level[0], 0);
+  pic_set_irq(pic, 0, 1); /* the timer's is kept */
+  pic_set_irq(pic, 0, 0);
+  ck_assert_int_eq(r->level[0], 1);
+  ck_assert_int_eq(pic_ack(pic), 0x08);
+  rig_free(r);
+}
+END_TEST
 
 START_TEST(priorities) {
   struct rig *r = setup(false);
@@ -189,5 +206,5 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(pic, priorities, cascade, masks_and_spurious, level_triggered, rotation, automatic_eoi,
+RIG_SUITE(pic, priorities, withdrawn_edge, cascade, masks_and_spurious, level_triggered, rotation, automatic_eoi,
           special_mask_and_poll, special_fully_nested, fuzz)

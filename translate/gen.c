@@ -191,7 +191,8 @@ void gen_exec(struct gen *g, const struct insn *in) {
 /* A pending x87 exception comes before any fault of the operand: WAIT raises it. */
 static void emit_wait(struct gen *g, const struct cold *c) {
   const struct insn_desc *d = insn_describe(&g->insns[c->index]);
-  if ((d->cls == CL_FPU && !(d->attr & A_NOFPCHK)) || d->cls == CL_MMX) {
+  bool converts = d->cls == CL_SSE && d->op[0] == Pq; /* CVTPS2PI and its like go to MMX registers */
+  if ((d->cls == CL_FPU && !(d->attr & A_NOFPCHK)) || d->cls == CL_MMX || converts) {
     note_host(g);
     e8(&g->e, 0x9b);
   }

@@ -2,7 +2,8 @@
 /*
  * Lockstep on random code: the same short program, made from the instruction table, runs under the interpreter and
  * under the translator from the same state; registers, flags, segments, FPU state and all memory must agree
- * afterwards. Modes: flat 32-bit, 32-bit with small limited segments, real mode, ring 3 with paging.
+ * afterwards. Modes: flat 32-bit, 32-bit with small limited segments, every mixture of both, real mode, 16-bit
+ * protected mode, rings 0 and 3 with paging, where code lies elsewhere than in physical memory.
  *
  *   lockstep-random [seed [cases]]      a failing case prints its seed; run it alone with cases = 1
  */
@@ -43,8 +44,11 @@ static uint32_t edge(void) {
   }
 }
 
-enum world { FLAT, LIMITED, REAL, USER, WORLDS };
-static const char *const world_name[] = {"flat", "limited", "real", "user"};
+enum world { FLAT, LIMITED, MIXED, REAL, PROT16, PAGED, USER, WORLDS };
+static const char *const world_name[] = {"flat", "limited", "mixed", "real", "16-bit protected", "paged", "user"};
+
+static bool is_16bit(enum world w) { return w == REAL || w == PROT16; }
+static bool is_paged(enum world w) { return w == PAGED || w == USER; }
 
 static bool wanted(const struct insn_desc *d) {
   switch (d->cls) {
@@ -66,7 +70,7 @@ static unsigned make_insn(uint8_t *p, enum world w) {
   uint8_t *first = p, *q = p;
   bool rep = (d->attr & A_REP) && rnd() % 4 == 0;
   if (rep) { /* mov ecx, 0..63 */
-    if (w == REAL)
+    if (is_16bit(w))
       *q++ = 0x66;
     *q++ = 0xb9;
     *q++ = (uint8_t)(rnd() & 63);
@@ -76,7 +80,7 @@ static unsigned make_insn(uint8_t *p, enum world w) {
   uint8_t *start = q;
   if (rnd() % 6 == 0)
     *q++ = 0x66;
-  if (w == REAL ? rnd() % 12 == 0 : rnd() % 30 == 0)
+  if (is_16bit(w) ? rnd() % 12 == 0 : rnd() % 30 == 0)
     *q++ = 0x67;
   if (rnd() % 16 == 0) {
     static const uint8_t seg[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
@@ -111,14 +115,14 @@ static unsigned make_insn(uint8_t *p, enum world w) {
   for (int i = 0; i < 10; i++) /* SIB, displacement, immediate: small values are frequent */
     *q++ = rnd() % 3 ? (uint8_t)(rnd() & 15) : (uint8_t)rnd();
   struct insn in;
-  bool code32 = w != REAL;
+  bool code32 = !is_16bit(w);
   p = start;
   if (insn_decode(&in, p, INSN_MAX, code32, ~0ull) != INSN_OK)
     return 0;
   if (insn_describe(&in)->cls == CL_BRANCH && in.opsize == 4 &&
       (in.opcode == 0xe8 || in.opcode == 0xe9 || in.map == MAP_0F))
     p[in.length - 1] = p[in.length - 2] = p[in.length - 3] = 0; /* short distances */
-  if (in.is_mem && in.mod == 0 && in.base == 0xff && w != REAL && rnd() % 4) { /* absolute: into the data */
+  if (in.is_mem && in.mod == 0 && in.base == 0xff && !is_16bit(w) && rnd() % 4) { /* absolute: into the data */
     uint32_t a = DATA + rnd() % 0x9000;
     memcpy(p + in.length - 4, &a, in.map == MAP_1 && insn_describe(&in)->op[1] == Ib ? 0 : 4);
   }
@@ -130,7 +134,12 @@ static void set_seg(struct seg *s, uint16_t sel, uint32_t base, uint32_t limit, 
   seg_update_room(s, false);
 }
 
-static void make_tables(uint8_t *ram) {
+/* Linear minus physical address of the code. */
+static uint32_t code_shift(enum world w, uint64_t seed) {
+  return is_paged(w) ? (uint32_t)(seed >> 20 & 7) * 0x40000u : 0;
+}
+
+static void make_tables(uint8_t *ram, uint32_t shift) {
   uint32_t dir = (TABLES + 0x1000) | 7;
   memset(ram + TABLES, 0, 0x2000);
   memcpy(ram + TABLES, &dir, 4);
@@ -140,9 +149,57 @@ static void make_tables(uint8_t *ram) {
       pte = i & 2 ? (i << 12 | 5) : 0;
     memcpy(ram + TABLES + 0x1000 + 4 * i, &pte, 4);
   }
+  for (uint32_t i = (CODE >> 12) - 1; i < (CODE >> 12) + 3; i++) {
+    uint32_t pte = i << 12 | 7;
+    memcpy(ram + TABLES + 0x1000 + 4 * (i + (shift >> 12)), &pte, 4);
+  }
 }
 
-static void set_state(struct cpu *cpu, enum world w, uint64_t seed) {
+static void set_real_segments(struct cpu *cpu) {
+  for (int s = ES; s <= GS; s++)
+    set_seg(&cpu->seg[s], DATA >> 4, DATA, 0xffff, 0x93);
+  set_seg(&cpu->seg[CS], CODE >> 4, CODE, 0xffff, 0x93);
+  cpu->eip = 0;
+  cpu->mode = 0;
+}
+
+static void set_16bit_segments(struct cpu *cpu) {
+  for (int s = ES; s <= GS; s++)
+    set_seg(&cpu->seg[s], 0x10, DATA, rnd() % 4 ? 0xffff : 0x8fff, 0x0093);
+  if (rnd() % 4 == 0)
+    set_seg(&cpu->seg[SS], 0x20, DATA, 0xffff, 0x4093); /* 32-bit stack */
+  if (rnd() % 4 == 0)
+    set_seg(&cpu->seg[DS], 0x28, 0, 0xffffffff, 0xc093);
+  if (rnd() % 4 == 0)
+    set_seg(&cpu->seg[ES], 0x38, 0, 0x1000, 0x0097); /* expand-down */
+  set_seg(&cpu->seg[CS], 8, CODE, 0xffff, 0x009b);
+  cpu->gpr[ESP] = 0x8000 + rnd() % 16;
+  cpu->eip = 0;
+}
+
+static void set_32bit_segments(struct cpu *cpu, enum world w) {
+  uint16_t dpl = w == USER ? 0x60 : 0;
+  for (int s = ES; s <= GS; s++)
+    set_seg(&cpu->seg[s], w == USER ? 0x23 : 0x10, 0, 0xffffffff, (uint16_t)(0xc093 | dpl));
+  set_seg(&cpu->seg[CS], w == USER ? 0x1b : 8, 0, 0xffffffff, (uint16_t)(0xc09b | dpl));
+  set_seg(&cpu->seg[FS], 0x30, DATA, 0x8fff, (uint16_t)(0xc093 | dpl));
+  unsigned limited = w == LIMITED ? 7 : w == MIXED ? rnd() & 31 : 0;
+  if (limited & 1)
+    set_seg(&cpu->seg[DS], 0x10, 0x100, DATA + 0x8000, 0x4093);
+  if (limited & 2)
+    set_seg(&cpu->seg[ES], 0x18, 0x200, DATA + 0x9000, 0x4093);
+  if (limited & 4)
+    set_seg(&cpu->seg[SS], 0x20, 0x40, DATA + 0xa000, 0x4093);
+  if (w == LIMITED)
+    set_seg(&cpu->seg[GS], 0x38, 0, DATA + 0x2000, 0x4097); /* expand-down */
+  if (limited & 8) {
+    set_seg(&cpu->seg[CS], 8, limited & 16 ? 0x3000 : 0, CODE + 0x3000, 0x409b);
+    cpu->eip -= cpu->seg[CS].base;
+  }
+  cpu->cpl = w == USER ? 3 : 0;
+}
+
+static void set_state(struct cpu *cpu, enum world w, uint64_t seed, uint32_t shift) {
   rng_state = seed;
   cpu_reset(cpu);
   for (int r = 0; r < 8; r++)
@@ -168,38 +225,25 @@ static void set_state(struct cpu *cpu, enum world w, uint64_t seed) {
   cpu->halted = cpu->shutdown = 0;
   cpu->pending = 0;
   cpu->shadow = SHADOW_NONE;
-  cpu->eip = CODE;
-  if (w == REAL) {
-    for (int s = ES; s <= GS; s++)
-      set_seg(&cpu->seg[s], DATA >> 4, DATA, 0xffff, 0x93);
-    set_seg(&cpu->seg[CS], CODE >> 4, CODE, 0xffff, 0x93);
-    cpu->eip = 0;
-    cpu->cpl = 0;
-    cpu->mode = 0;
-  } else {
-    uint16_t dpl = w == USER ? 0x60 : 0;
-    for (int s = ES; s <= GS; s++)
-      set_seg(&cpu->seg[s], w == USER ? 0x23 : 0x10, 0, 0xffffffff, (uint16_t)(0xc093 | dpl));
-    set_seg(&cpu->seg[CS], w == USER ? 0x1b : 8, 0, 0xffffffff, (uint16_t)(0xc09b | dpl));
-    set_seg(&cpu->seg[FS], 0x30, DATA, 0x8fff, (uint16_t)(0xc093 | dpl));
-    if (w == LIMITED) {
-      set_seg(&cpu->seg[DS], 0x10, 0x100, DATA + 0x8000, 0x4093);
-      set_seg(&cpu->seg[ES], 0x18, 0x200, DATA + 0x9000, 0x4093);
-      set_seg(&cpu->seg[SS], 0x20, 0x40, DATA + 0xa000, 0x4093);
-      set_seg(&cpu->seg[GS], 0x38, 0, DATA + 0x2000, 0x4097); /* expand-down */
-    }
+  cpu->eip = CODE + shift;
+  cpu->cpl = 0;
+  if (w == REAL)
+    set_real_segments(cpu);
+  else if (w == PROT16)
+    set_16bit_segments(cpu);
+  else
+    set_32bit_segments(cpu, w);
+  if (w != REAL)
     cpu->cr0 |= CR0_PE | CR0_NE;
-    cpu->cpl = w == USER ? 3 : 0;
-    if (w == USER) {
-      cpu->cr0 |= CR0_PG;
-      cpu->cr3 = TABLES;
-    }
+  if (is_paged(w)) {
+    cpu->cr0 |= CR0_PG | (rnd() & CR0_WP);
+    cpu->cr3 = TABLES;
   }
   tlb_flush(cpu, false);
   cpu_update_mode(cpu);
 }
 
-static void set_memory(uint8_t *ram, const uint8_t *program, unsigned size, uint64_t seed) {
+static void set_memory(uint8_t *ram, const uint8_t *program, unsigned size, uint64_t seed, uint32_t shift) {
   rng_state = seed;
   memset(ram + CODE - 0x1000, 0xf4, 0x4000); /* HLT all around */
   memcpy(ram + CODE, program, size);
@@ -209,7 +253,7 @@ static void set_memory(uint8_t *ram, const uint8_t *program, unsigned size, uint
       v = 0x3ff00000 | (v & 0x800fffff);
     memcpy(ram + DATA + i, &v, 4);
   }
-  make_tables(ram);
+  make_tables(ram, shift);
 }
 
 static bool same_fpu(const struct fxsave *a, const struct fxsave *b) {
@@ -321,10 +365,11 @@ static bool one_case(struct machine *a, struct machine *b, uint64_t seed, bool v
   uint64_t memory_seed = rng_state, state_seed = rng_state ^ 0x55555555;
   if (b->config.engine->flush)
     b->config.engine->flush(b->cpu[0]);
-  set_memory(a->ram->host, program, size, memory_seed);
-  set_memory(b->ram->host, program, size, memory_seed);
-  set_state(a->cpu[0], w, state_seed);
-  set_state(b->cpu[0], w, state_seed);
+  uint32_t shift = code_shift(w, seed * 0x9e3779b97f4a7c15ull);
+  set_memory(a->ram->host, program, size, memory_seed, shift);
+  set_memory(b->ram->host, program, size, memory_seed, shift);
+  set_state(a->cpu[0], w, state_seed, shift);
+  set_state(b->cpu[0], w, state_seed, shift);
   bool same, more;
   set_alarm(100);
   do {
@@ -348,7 +393,7 @@ static bool one_case(struct machine *a, struct machine *b, uint64_t seed, bool v
            world_name[w], size);
     for (unsigned i = 0; i < size;) {
       struct insn in;
-      if (insn_decode(&in, program + i, 15, w != REAL, ~0ull) != INSN_OK)
+      if (insn_decode(&in, program + i, 15, !is_16bit(w), ~0ull) != INSN_OK)
         break;
       printf("  %04x %-12s", i, insn_describe(&in)->mnemonic);
       for (unsigned k = 0; k < in.length; k++)

@@ -274,7 +274,7 @@ struct cpu {
 
 /* --- CPU models and features --- */
 #define FEAT_FPU (1ull << 0)
-#define FEAT_486 (1ull << 1) /* BSWAP, CMPXCHG, XADD, INVLPG, INVD, WBINVD, AC and ID flags */
+#define FEAT_486 (1ull << 1) /* CMPXCHG, XADD, INVLPG, INVD, AC and ID flags */
 #define FEAT_CPUID (1ull << 2)
 #define FEAT_VME (1ull << 3)
 #define FEAT_DE (1ull << 4)
@@ -304,6 +304,7 @@ struct cpu {
 #define FEAT_PENTIUM (1ull << 28) /* RDMSR class instructions, CR4 */
 #define FEAT_P6 (1ull << 29) /* UD2, RDPMC, FCOMI, multi-byte NOP */
 #define FEAT_MOVBE (1ull << 30)
+#define FEAT_FIRMWARE (1ull << 31) /* BSWAP, WBINVD: of the 486, but SeaBIOS needs them on the 386 too */
 
 struct cpu_model {
   const char *name; /* as in -cpu */

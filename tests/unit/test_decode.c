@@ -295,8 +295,8 @@ START_TEST(test_features) {
     const char *bytes;
     uint64_t feature;
   } cases[] = {
-    {"\x0f\xc8", FEAT_486}, {"\x0f\xa2", FEAT_CPUID}, {"\x0f\x31", FEAT_TSC}, {"\x0f\xc7\x08", FEAT_CX8},
-    {"\x0f\x44\xc0", FEAT_CMOV}, {"\xf3\x0f\xb8\xc0", FEAT_POPCNT},
+    {"\x0f\xc1\xc8", FEAT_486}, {"\x0f\xc8", FEAT_FIRMWARE}, {"\x0f\xa2", FEAT_CPUID}, {"\x0f\x31", FEAT_TSC},
+    {"\x0f\xc7\x08", FEAT_CX8}, {"\x0f\x44\xc0", FEAT_CMOV}, {"\xf3\x0f\xb8\xc0", FEAT_POPCNT},
     {"\x0f\x20\xe0", FEAT_PENTIUM}, {"\x0f\x6f\xc0", FEAT_MMX}, {"\x0f\x28\xc0", FEAT_SSE},
     {"\x66\x0f\x28\xc0", FEAT_SSE2}, {"\x66\x0f\x38\x00\xc0", FEAT_SSSE3}, {"\x66\x0f\x38\x17\xc0", FEAT_SSE41},
     {"\x0f\x1f\xc0", FEAT_P6}, {"\x0f\x38\xf0\x00", FEAT_MOVBE}, {"\xf2\x0f\x38\xf0\xc0", FEAT_SSE42},

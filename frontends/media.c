@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Made by the build from roms/demo.asm; absent from builds without it. */
+/* Made by the build from roms/demo/; absent from builds without it. */
 extern const unsigned char rom_demo[] __attribute__((weak));
 extern const unsigned char rom_demo_end[] __attribute__((weak));
 

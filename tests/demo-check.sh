@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The built-in demo disk under each engine, headless: every test on it passes and none is skipped, every screen gives
-# a screenshot, and it powers off by ACPI. As a floppy too (which has no ATA disk to test). Prints "N passed, N failed".
+# The built-in demo disk under each engine, headless: every test on it passes and none is skipped, every
+# screen gives a screenshot, and it powers off by ACPI. As a floppy too (which has no ATA disk to test).
+# Prints "N passed, N failed".
 set -u
 : "${SRC:?}" "${BUILD:?}"
 build=$(cd "$BUILD" && pwd)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A few small kernels, each run for about a third of a second of the timer's time and checked for its result.
+ * A few small kernels, each run for about a third of a second of the timer's time and checked for its
+ * result.
  */
 #include "demo.h"
 
@@ -30,13 +31,9 @@ static u32 sieve_kernel(void) { /* primes below 65536 */
   return count;
 }
 
-static u32 fibonacci(u32 n) {
-  return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
-}
+static u32 fibonacci(u32 n) { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
 
-static u32 call_kernel(void) {
-  return fibonacci(20);
-}
+static u32 call_kernel(void) { return fibonacci(20); }
 
 static u32 float_kernel(void) { /* the sum of 1/k^2 for k up to 20000, in millionths */
   double sum = 0;
@@ -102,7 +99,8 @@ void benchmark(void) {
     u32 hundredth = runs * k->work; /* per RUN_TICKS */
     u32 rate = elapsed ? hundredth / elapsed * 100 + hundredth % elapsed * 100 / elapsed : 0;
     print("  %-22s %10u %12u   %s\n", k->name, runs, rate, k->unit);
-    serial_print("bench: %s: %u %s per second (%u runs in %u ms)\n", k->name, rate, k->unit, runs, elapsed * 10);
+    serial_print("bench: %s: %u %s per second (%u runs in %u ms)\n", k->name, rate, k->unit, runs,
+                 elapsed * 10);
   }
   print("\n");
   check("benchmark results", !wrong, "%u wrong", wrong);

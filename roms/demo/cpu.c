@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What CPU is this, and does it compute? Integer, x87, MMX/SSE and self-modifying code against results known from the
- * manuals or worked out by hand (80-bit constants are bit patterns).
+ * What CPU is this, and does it compute? Integer, x87, MMX/SSE and self-modifying code against results known
+ * from the manuals or worked out by hand (80-bit constants are bit patterns).
  */
 #include "demo.h"
 
@@ -14,9 +14,10 @@ struct extended { /* an 80-bit number */
 
 static bool flag_changes(u32 bit) {
   u32 before, after;
-  __asm__ volatile("pushfl; popl %0; movl %0, %1; xorl %2, %1; pushl %1; popfl; pushfl; popl %1; pushl %0; popfl"
-                   : "=&r"(before), "=&r"(after)
-                   : "r"(bit));
+  __asm__ volatile(
+      "pushfl; popl %0; movl %0, %1; xorl %2, %1; pushl %1; popfl; pushfl; popl %1; pushl %0; popfl"
+      : "=&r"(before), "=&r"(after)
+      : "r"(bit));
   return (before ^ after) & bit;
 }
 
@@ -91,7 +92,9 @@ static bool integer_divide(void) {
   __asm__ volatile("mull %3" : "=a"(low), "=d"(high) : "a"(0xfedcba98), "r"(0x89abcdef));
   bool ok = low == 0xad05ebe8 && high == 0x890f2a50;
   u32 quotient, rest;
-  __asm__ volatile("divl %4" : "=a"(quotient), "=d"(rest) : "a"(0x9abcdef0), "d"(0x12345678), "r"(0x76543210));
+  __asm__ volatile("divl %4"
+                   : "=a"(quotient), "=d"(rest)
+                   : "a"(0x9abcdef0), "d"(0x12345678), "r"(0x76543210));
   u32 back_low, back_high;
   __asm__ volatile("mull %3" : "=a"(back_low), "=d"(back_high) : "a"(quotient), "r"(0x76543210));
   u32 restored = back_low + rest;
@@ -189,7 +192,7 @@ static bool x87_rounding(void) {
   return ok;
 }
 
-/* Functions, scaled to integers: sin(1), cos(1), atan(1), log2(10), 2^0.5, in millionths of a millionth's thousand. */
+/* Functions of one (and log2 10, 2^0.5 - 1), in thousand-millionths. */
 static bool x87_functions(void) {
   static const u32 wanted[] = {841470985, 540302306, 785398163, 3321928095u, 414213562, 1557407725};
   double r[6];
@@ -256,7 +259,8 @@ static bool sse_floats(void) {
 }
 
 static bool sse_integers(void) {
-  static const u8 a[16] __attribute__((aligned(16))) = {1, 2, 3, 4, 5, 6, 7, 8, 250, 251, 252, 253, 254, 255, 0, 1};
+  static const u8 a[16]
+      __attribute__((aligned(16))) = {1, 2, 3, 4, 5, 6, 7, 8, 250, 251, 252, 253, 254, 255, 0, 1};
   static const u8 b[16] __attribute__((aligned(16))) = {8, 7, 6, 5, 4, 3, 2, 1, 9, 9, 9, 9, 9, 9, 9, 9};
   u32 sums[4] __attribute__((aligned(16)));
   u8 saturated[16] __attribute__((aligned(16)));
@@ -270,7 +274,8 @@ static bool sse_integers(void) {
 }
 
 static bool sse_doubles(void) {
-  static const double a[2] __attribute__((aligned(16))) = {1.0, 2.0}, b[2] __attribute__((aligned(16))) = {3.0, 7.0};
+  static const double a[2] __attribute__((aligned(16))) = {1.0, 2.0},
+                           b[2] __attribute__((aligned(16))) = {3.0, 7.0};
   u32 r[4] __attribute__((aligned(16)));
   __asm__ volatile("movapd %1, %%xmm0; divpd %2, %%xmm0; movapd %%xmm0, %0" : "=m"(r) : "m"(a), "m"(b));
   return r[0] == 0x55555555 && r[1] == 0x3fd55555 && r[2] == 0x92492492 && r[3] == 0x3fd24924;

@@ -1,8 +1,8 @@
 ; SPDX-License-Identifier: MIT
 ;
-; The demo disk: boot sector, kernel and test pattern, as one image of 1.44 MB that boots as hard disk or as floppy.
-; The boot sector follows what every PC BIOS gives (drive in DL, loaded at 0000:7C00) and reads through INT 13h: the
-; extensions (EDD 1.1, AH=42h) where the BIOS has them, else cylinder, head and sector.
+; The demo disk: boot sector, kernel and test pattern, as one image of 1.44 MB that boots as hard disk or as
+; floppy. The boot sector follows what every PC BIOS gives (drive in DL, loaded at 0000:7C00) and reads
+; through INT 13h: the extensions (EDD 1.1, AH=42h) where the BIOS has them, else cylinder, head and sector.
 
 	bits 16
 	cpu 386

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo disk's kernel: what its files share. It runs in flat 32-bit protected mode below 640 KB, borrows the BIOS
- * for mode setting and disk reads by going back to real mode (bios_call), and needs a 386 and 4 MB of memory.
+ * The demo disk's kernel: what its files share. It runs in flat 32-bit protected mode below 640 KB, borrows
+ * the BIOS for mode setting and disk reads by going back to real mode (bios_call), and needs a 386 and 4 MB
+ * of memory.
  */
 #ifndef DEMO_H
 #define DEMO_H
@@ -72,9 +73,7 @@ void cpu_tests(void);
 
 /* --- hw.c: ports, interrupts, time, keyboard, serial line, power --- */
 
-static inline void outb(u16 port, u8 v) {
-  __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
+static inline void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
 
 static inline u8 inb(u16 port) {
   u8 v;
@@ -88,13 +87,9 @@ static inline u16 inw(u16 port) {
   return v;
 }
 
-static inline void outw(u16 port, u16 v) {
-  __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
+static inline void outw(u16 port, u16 v) { __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port)); }
 
-static inline void outl(u16 port, u32 v) {
-  __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port));
-}
+static inline void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port)); }
 
 static inline u32 inl(u16 port) {
   u32 v;
@@ -103,8 +98,8 @@ static inline u32 inl(u16 port) {
 }
 
 #define TICKS_PER_SECOND 100
-extern volatile u32 ticks;        /* interrupts of the PIT */
-extern volatile u32 user_ticks;   /* those of them that came in ring 3 */
+extern volatile u32 ticks;      /* interrupts of the PIT */
+extern volatile u32 user_ticks; /* those of them that came in ring 3 */
 extern volatile u32 irq_count[16];
 typedef bool (*fault_handler)(struct frame *f); /* true: go on */
 extern fault_handler volatile fault_hook;
@@ -117,12 +112,12 @@ void bios_call(unsigned number, struct bios_regs *regs);
 void serial_put(char c);
 void wait_tick(void);
 void wait_ticks(u32 n);
-int key_raw(void);      /* next byte from the keyboard, or -1 */
-int key_get(void);      /* next character or one of KEY_*, -1 if there is none */
+int key_raw(void); /* next byte from the keyboard, or -1 */
+int key_get(void); /* next character or one of KEY_*, -1 if there is none */
 void key_flush(void);
 extern u32 key_makes, key_breaks;
 bool keyboard_send(u8 byte);
-void hw_tests(void);    /* timer, clock, interrupt controller, keyboard commands */
+void hw_tests(void); /* timer, clock, interrupt controller, keyboard commands */
 void keyboard_test(void);
 void power_off(void);
 #define KEY_ESCAPE 27
@@ -150,7 +145,18 @@ void graphics_plasma(void);
 
 /* --- text.c: the text screen and formatted output --- */
 
-enum { BLUE = 1, GREEN = 2, CYAN = 3, RED = 4, GREY = 7, DARK = 8, LIGHT_GREEN = 10, LIGHT_RED = 12, YELLOW = 14, WHITE = 15 };
+enum {
+  BLUE = 1,
+  GREEN = 2,
+  CYAN = 3,
+  RED = 4,
+  GREY = 7,
+  DARK = 8,
+  LIGHT_GREEN = 10,
+  LIGHT_RED = 12,
+  YELLOW = 14,
+  WHITE = 15
+};
 
 size_t format_v(char *out, size_t size, const char *format, va_list ap); /* %s %c %d %u %x, width, 0 and - */
 size_t format_to(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -165,7 +171,8 @@ void serial_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 
 enum outcome { FAILED, PASSED, SKIPPED };
 extern bool on_text; /* the screen is in text mode */
-void report(const char *name, enum outcome outcome, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void report(const char *name, enum outcome outcome, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 #define check(name, ok, ...) report(name, (ok) ? PASSED : FAILED, __VA_ARGS__)
 void hold(const char *screen); /* tell the serial line, and keep the picture until a key or 3 seconds */
 void give_up(struct frame *f) __attribute__((noreturn));

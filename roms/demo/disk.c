@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disk reads: the pattern at a known place of this disk, once through the BIOS (INT 13h, with the extensions or by
- * cylinder, head and sector) and once from an ATA disk by programmed I/O (ATA-4, READ SECTORS and IDENTIFY DEVICE).
- * A machine whose disk is something else than ATA skips the second.
+ * Disk reads: the pattern at a known place of this disk, once through the BIOS (INT 13h, with the extensions
+ * or by cylinder, head and sector) and once from an ATA disk by programmed I/O (ATA-4, READ SECTORS and
+ * IDENTIFY DEVICE). A machine whose disk is something else than ATA skips the second.
  */
 #include "demo.h"
 
@@ -65,7 +65,8 @@ void disk_bios_test(void) {
   memset(LOW_BUFFER, 0, PATTERN_SIZE);
   bool read = lba ? read_lba(PATTERN_LBA, PATTERN_SECTORS) : read_chs(PATTERN_LBA, PATTERN_SECTORS);
   u32 crc = crc32(LOW_BUFFER, PATTERN_SIZE);
-  check("disk by the BIOS", read && crc == wanted, "drive %02x, %s, CRC %08x", (u32)boot_drive, lba ? "LBA" : "CHS", crc);
+  check("disk by the BIOS", read && crc == wanted, "drive %02x, %s, CRC %08x", (u32)boot_drive,
+        lba ? "LBA" : "CHS", crc);
 }
 
 /* --- ATA --- */
@@ -132,7 +133,8 @@ void disk_ata_test(void) {
     irq_enable(irq, false);
     u32 crc = crc32((u8 *)buffer, PATTERN_SIZE);
     check("disk by ATA PIO", read && crc == pattern_crc(), "%s, %u sectors, CRC %08x", name, sectors, crc);
-    check("disk interrupt", interrupts > 0 && interrupts <= PATTERN_SECTORS + 1, "IRQ%u, %u times", irq, interrupts);
+    check("disk interrupt", interrupts > 0 && interrupts <= PATTERN_SECTORS + 1, "IRQ%u, %u times", irq,
+          interrupts);
     return;
   }
   report("disk by ATA PIO", SKIPPED, "this disk is on no ATA channel");

@@ -1,8 +1,8 @@
 ; SPDX-License-Identifier: MIT
 ;
-; The demo's kernel, the parts that C cannot say: from real mode to protected mode and back for BIOS calls, interrupt
-; entries, the way to ring 3 and back, the program that runs there, and code that changes itself. Linked first, so that
-; 16-bit code reaches all of it (kernel.ld).
+; The demo's kernel, the parts that C cannot say: from real mode to protected mode and back for BIOS calls,
+; interrupt entries, the way to ring 3 and back, the program that runs there, and code that changes itself.
+; Linked first, so that 16-bit code reaches all of it (kernel.ld).
 
 	cpu 686
 	section .text align=16
@@ -111,7 +111,7 @@ a20_open:
 	ret
 
 	bits 32
-; void bios_enter(unsigned number, struct bios_regs *): interrupts are off and paging is off. The registers travel
+; void bios_enter(unsigned number, struct bios_regs *): interrupts and paging are off. The registers travel
 ; through bios_area, because a pointer above 64 KB means nothing in real mode.
 bios_enter:
 	pushad
@@ -254,8 +254,8 @@ leave_user:
 	popad
 	ret
 
-; The ring 3 program, copied to a page of its own. System calls: EAX 0 ends, 1 adds EBX and ECX, 2 takes EBX as a sum
-; and ECX as the code segment, 3 gives the clock.
+; The ring 3 program, copied to a page of its own. System calls: EAX 0 ends, 1 adds EBX and ECX, 2 takes EBX
+; as a sum and ECX as the code segment, 3 gives the clock.
 user_program:
 	mov eax, 1
 	mov ebx, 1900

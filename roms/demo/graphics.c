@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Graphics: 320x200 with a palette (mode 13h), 640x480 in planes (mode 12h), a linear frame buffer by VBE 2.0, and the
- * plasma of the menu. Modes are set by the video BIOS; pixels, planes and palette are ours, and are read back as tests.
- * The letters are the video BIOS's own 8x16 font.
+ * Graphics: 320x200 with a palette (mode 13h), 640x480 in planes (mode 12h), a linear frame buffer by VBE
+ * 2.0, and the plasma of the menu. Modes are set by the video BIOS; pixels, planes and palette are ours, and
+ * are read back as tests. The letters are the video BIOS's own 8x16 font.
  */
 #include "demo.h"
 
@@ -49,7 +49,10 @@ static void set_palette(u8 first, unsigned count, const u8 *rgb) {
 
 static u8 ramp(int position) { /* up, flat, down over 256 steps; 6 bits */
   position &= 255;
-  int v = position < 43 ? position * 63 / 43 : position < 128 ? 63 : position < 171 ? (171 - position) * 63 / 43 : 0;
+  int v = position < 43    ? position * 63 / 43
+          : position < 128 ? 63
+          : position < 171 ? (171 - position) * 63 / 43
+                           : 0;
   return (u8)v;
 }
 
@@ -114,7 +117,8 @@ static void plot12(int x, int y, u32 colour) { /* write mode 2: bit mask and lat
   *p = (u8)colour;
 }
 
-static void fill12(int x, int y, int width, int height, u8 colour) { /* write mode 0 with set/reset; whole bytes */
+/* Write mode 0 with set/reset; whole bytes. */
+static void fill12(int x, int y, int width, int height, u8 colour) {
   vga_reg(GRAPHICS, 5, 0);
   vga_reg(GRAPHICS, 0, colour);
   vga_reg(GRAPHICS, 1, 15);
@@ -285,8 +289,8 @@ static void vbe_picture(void) {
   draw_text(plot_vbe, cx - 156 + 3, 35, 3, 0x000000, "Dragoman demo");
   draw_text(plot_vbe, cx - 156, 32, 3, 0xffffff, "Dragoman demo");
   format_to(line, sizeof line, "VBE mode %03x: %ux%u, %u bits", vbe.mode, vbe.width, vbe.height, vbe.bits);
-  draw_text(plot_vbe, cx - 4 * 33 + 1, (int)vbe.height - 47, 1, 0x000000, line);
-  draw_text(plot_vbe, cx - 4 * 33, (int)vbe.height - 48, 1, 0xffff80, line);
+  draw_text(plot_vbe, cx - 4 * 30 + 1, (int)vbe.height - 47, 1, 0x000000, line);
+  draw_text(plot_vbe, cx - 4 * 30, (int)vbe.height - 48, 1, 0xffff80, line);
 }
 
 void graphics_vbe(void) {
@@ -307,7 +311,8 @@ void graphics_vbe(void) {
     for (u32 x = 0; x < vbe.width; x += 3)
       wrong += vbe_pixel(x, y) != vbe_pack(gradient(x, y));
   vbe_picture();
-  check("VBE", !wrong, "%ux%u, %u bits at %08x, pitch %u", vbe.width, vbe.height, vbe.bits, (u32)vbe.base, vbe.pitch);
+  check("VBE", !wrong, "%ux%u, %u bits at %08x, pitch %u", vbe.width, vbe.height, vbe.bits, (u32)vbe.base,
+        vbe.pitch);
   hold("vbe");
 }
 
@@ -326,7 +331,7 @@ static void plot_buffer(int x, int y, u32 colour) {
 }
 
 void graphics_plasma(void) {
-  static const char message[] = "This is the Dragoman demo disk: plasma in mode 13h, one frame a retrace.  Esc ends it.";
+  static const char message[] = "Dragoman demo disk: plasma in mode 13h, a frame each retrace.  Esc ends it.";
   static u8 rgb[768];
   set_mode(0x13);
   rainbow(rgb);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo's own drivers for what every PC has: interrupt controllers (8259A), interval timer (8254), clock (MC146818),
- * keyboard controller (8042), serial port (16550), and PIIX4's power management for switching off.
+ * The demo's own drivers for what every PC has: interrupt controllers (8259A), interval timer (8254), clock
+ * (MC146818), keyboard controller (8042), serial port (16550), and PIIX4's power management for switching
+ * off.
  */
 #include "demo.h"
 
@@ -89,9 +90,7 @@ static void keyboard_interrupt(void) {
     key_queue[key_in++ % sizeof key_queue] = byte;
 }
 
-int key_raw(void) {
-  return key_in == key_out ? -1 : key_queue[key_out++ % sizeof key_queue];
-}
+int key_raw(void) { return key_in == key_out ? -1 : key_queue[key_out++ % sizeof key_queue]; }
 
 void key_flush(void) {
   while (key_raw() >= 0)
@@ -262,7 +261,8 @@ static void timer_test(void) {
   bool moved = edge && next_second(&second) && next_second(&second);
   u32 passed = ticks - start;
   check("timer interrupt", irq_count[0] - before > 100, "IRQ0, %u interrupts", irq_count[0] - before);
-  check("timer against clock", moved && passed >= 190 && passed <= 210, "%u of 100 Hz in 2 RTC seconds", passed);
+  check("timer against clock", moved && passed >= 190 && passed <= 210, "%u of 100 Hz in 2 RTC seconds",
+        passed);
 }
 
 static void rtc_test(void) {
@@ -308,7 +308,8 @@ static void keyboard_echo(void) {
       if (byte < 0)
         wait_tick();
     }
-  report("keyboard echo", answered ? PASSED : SKIPPED, answered ? "command EE answered by IRQ1" : "no answer");
+  report("keyboard echo", answered ? PASSED : SKIPPED,
+         answered ? "command EE answered by IRQ1" : "no answer");
 }
 
 void hw_tests(void) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo disk's course: pages of tests with text and graphics between them, a report on the screen and on the serial
- * line (its last line is "demo: N passed, N failed"), then a menu that waits for somebody.
+ * The demo disk's course: pages of tests with text and graphics between them, a report on the screen and on
+ * the serial line (its last line is "demo: N passed, N failed"), then a menu that waits for somebody.
  */
 #include "demo.h"
 
@@ -17,7 +17,8 @@ bool on_text;
 static const struct {
   const char *word;
   u8 colour;
-} outcome_words[] = {[FAILED] = {"FAIL", LIGHT_RED}, [PASSED] = {"PASS", LIGHT_GREEN}, [SKIPPED] = {"SKIP", YELLOW}};
+} outcome_words[] = {
+    [FAILED] = {"FAIL", LIGHT_RED}, [PASSED] = {"PASS", LIGHT_GREEN}, [SKIPPED] = {"SKIP", YELLOW}};
 
 void report(const char *name, enum outcome outcome, const char *format, ...) {
   char detail[96];
@@ -137,10 +138,13 @@ static void first_page(void) {
   text_colour(GREY);
   text_at(0, 2);
   u32 extended = memory_map();
-  print("  CPU %s, family %u, model %u%s%s\n", cpu.vendor, cpu.family, cpu.model, cpu.brand[0] ? ", " : "", cpu.brand);
+  print("  CPU %s, family %u, model %u%s%s\n", cpu.vendor, cpu.family, cpu.model, cpu.brand[0] ? ", " : "",
+        cpu.brand);
   print("  Memory %u KB, booted from drive %02x\n\n", extended + 1024, (u32)boot_drive);
-  serial_print("demo: CPU %s, family %u, model %u, memory %u KB\n", cpu.vendor, cpu.family, cpu.model, extended + 1024);
-  check("memory", extended + 1024 >= MEMORY_NEEDED_KB - 64 && memory_works(), "256 KB above 1 MB, A20 is open");
+  serial_print("demo: CPU %s, family %u, model %u, memory %u KB\n", cpu.vendor, cpu.family, cpu.model,
+               extended + 1024);
+  check("memory", extended + 1024 >= MEMORY_NEEDED_KB - 64 && memory_works(),
+        "256 KB above 1 MB, A20 is open");
   volatile u16 *corner = (volatile u16 *)0xb8000 + 79;
   u16 kept = *corner;
   *corner = 0x1f41;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Protected mode proper: page tables of our own (4 KB pages, 16 MB mapped as they are, tests at 1 GB), faults taken and
- * repaired, accessed and dirty bits, write protection of the kernel, and a program in ring 3 that makes system calls,
- * is interrupted, and tries two things that it may not do. IA-32 manual, volume 3, "Paging" and "Interrupts".
+ * Protected mode proper: page tables of our own (4 KB pages, 16 MB mapped as they are, tests at 1 GB),
+ * faults taken and repaired, accessed and dirty bits, write protection of the kernel, and a program in ring
+ * 3 that makes system calls, is interrupted, and tries two things that it may not do. IA-32 manual, volume
+ * 3, "Paging" and "Interrupts".
  */
 #include "demo.h"
 
@@ -77,9 +78,7 @@ static void expect_fault(u32 index, u32 entry) {
   fault_hook = repair;
 }
 
-static volatile u32 *test_page(u32 index) {
-  return (volatile u32 *)(TEST_BASE + index * 4096);
-}
+static volatile u32 *test_page(u32 index) { return (volatile u32 *)(TEST_BASE + index * 4096); }
 
 static void memory_tests(void) {
   volatile u32 *real = (volatile u32 *)USER_PAGES;
@@ -92,7 +91,8 @@ static void memory_tests(void) {
   alias = alias && *real == 0x22222222 && *test_page(0) == 0x22222222;
   u32 straddle = 0x55aa1234;
   __asm__ volatile("movl %1, (%0)" : : "r"(TEST_BASE + 0x1ffe), "r"(straddle) : "memory"); /* pages 1 and 2 */
-  alias = alias && *(volatile u16 *)(USER_PAGES + 0xffe) == 0x1234 && *(volatile u16 *)(USER_PAGES + 4096) == 0x55aa;
+  alias = alias && *(volatile u16 *)(USER_PAGES + 0xffe) == 0x1234 &&
+          *(volatile u16 *)(USER_PAGES + 4096) == 0x55aa;
   check("page tables", alias, "two names for a page, one word in two");
 
   map(3, USER_PAGES + 8192, PRESENT | WRITABLE);
@@ -101,7 +101,8 @@ static void memory_tests(void) {
   u32 read = test_table[3];
   *test_page(3) = value;
   u32 written = test_table[3];
-  check("accessed and dirty", !(none & (ACCESSED | DIRTY)) && (read & (ACCESSED | DIRTY)) == ACCESSED && (written & DIRTY),
+  check("accessed and dirty",
+        !(none & (ACCESSED | DIRTY)) && (read & (ACCESSED | DIRTY)) == ACCESSED && (written & DIRTY),
         "set by a read, and by a write");
 }
 
@@ -110,7 +111,9 @@ static void fault_tests(void) {
   map(4, 0, 0);
   expect_fault(4, (USER_PAGES + 12288) | PRESENT | WRITABLE);
   u32 got = test_page(4)[4];
-  check("page fault", fault.count == 1 && fault.address == TEST_BASE + 4 * 4096 + 16 && fault.error == 0 && got == 0xfeedbeef,
+  check("page fault",
+        fault.count == 1 && fault.address == TEST_BASE + 4 * 4096 + 16 && fault.error == 0 &&
+            got == 0xfeedbeef,
         "at %08x, error %u, repaired", fault.address, fault.error);
   if (cpu.family < 4) {
     report("write protection", SKIPPED, "a 386 has none for the kernel");
@@ -119,7 +122,8 @@ static void fault_tests(void) {
   map(5, USER_PAGES + 12288, PRESENT);
   expect_fault(5, (USER_PAGES + 12288) | PRESENT | WRITABLE);
   test_page(5)[5] = 0xc0ffee;
-  check("write protection", fault.count == 1 && fault.error == 3 && *(volatile u32 *)(USER_PAGES + 12288 + 20) == 0xc0ffee,
+  check("write protection",
+        fault.count == 1 && fault.error == 3 && *(volatile u32 *)(USER_PAGES + 12288 + 20) == 0xc0ffee,
         "error %u, repaired", fault.error);
 }
 
@@ -164,10 +168,12 @@ static void user_tests(void) {
   syscall_hook = system_call;
   enter_user(TEST_BASE + 8 * 4096, TEST_BASE + 10 * 4096);
   __asm__ volatile("sti");
-  check("ring 3", user.code_segment == 0x2b && user_ticks > 0, "CS %02x, interrupted %u times", user.code_segment, user_ticks);
+  check("ring 3", user.code_segment == 0x2b && user_ticks > 0, "CS %02x, interrupted %u times",
+        user.code_segment, user_ticks);
   check("system call", user.sum == 1996 && user.calls > 3, "INT 80h, %u calls", user.calls);
   check("privilege", user.privileged == 1, "CLI: general protection");
-  check("supervisor page", user.forbidden == SUPERVISOR_PAGE && user.error == 5, "at %08x, error %u", user.forbidden, user.error);
+  check("supervisor page", user.forbidden == SUPERVISOR_PAGE && user.error == 5, "at %08x, error %u",
+        user.forbidden, user.error);
 }
 
 static bool divide_fault(struct frame *f) {

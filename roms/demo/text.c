@@ -114,9 +114,7 @@ void text_mode(void) {
   on_text = true;
 }
 
-void text_colour(u8 a) {
-  attribute = a;
-}
+void text_colour(u8 a) { attribute = a; }
 
 void text_at(unsigned c, unsigned r) {
   column = c;

@@ -105,10 +105,12 @@ static int choose_models(struct session *s) {
   if (!s->config.cpu_model)
     return fail(s, "-cpu %s: no such model; 'dragoman -cpu help' lists them", o->cpu ? o->cpu : "max");
   for (size_t i = 0; i < ENGINES && !s->config.engine; i++)
-    if (!o->accel || !strcmp(o->accel, engines[i]->name))
+    if (o->accel ? !strcmp(o->accel, engines[i]->name) : engines[i] != &engine_tlb || tlb_host_supported())
       s->config.engine = engines[i];
   if (!s->config.engine)
     return fail(s, "-accel %s: no such engine; 'dragoman -accel help' lists them", o->accel);
+  if (!o->accel && s->config.engine != &engine_tlb)
+    warn_report("this processor lacks BMI2, which the translator needs: interpreting, which is slow");
   s->config.engine_options = o->accel_options;
   s->config.ram_mb = o->ram_mb;
   s->config.counted = o->counted;

@@ -215,7 +215,7 @@ static void tlb_run(struct cpu *cpu) {
 
 /* --- set-up --- */
 
-static bool host_has_bmi2(void) {
+bool tlb_host_supported(void) {
   unsigned a, b, c, d;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
 }
@@ -237,7 +237,7 @@ static int tlb_init(struct cpu *cpu, const char *options) {
     error_report("-accel tlb takes only cache=1 to cache=%u (code cache in MB), not '%s'", CACHE_MAX_MB, options);
     return -EINVAL;
   }
-  if (!host_has_bmi2()) {
+  if (!tlb_host_supported()) {
     error_report("-accel tlb needs a host processor with BMI2 (Haswell, Zen or later); use -accel interp");
     return -ENOTSUP;
   }

@@ -7,4 +7,6 @@
 
 extern const struct engine engine_tlb;
 
+bool tlb_host_supported(void); /* the host's processor has what translated code uses (BMI2) */
+
 #endif

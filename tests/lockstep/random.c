@@ -2,8 +2,9 @@
 /*
  * Lockstep on random code: the same short program, made from the instruction table, runs under the interpreter and
  * under the translator from the same state; registers, flags, segments, FPU state and all memory must agree
- * afterwards. Modes: flat 32-bit, 32-bit with small limited segments, every mixture of both, real mode, 16-bit
- * protected mode, rings 0 and 3 with paging, where code lies elsewhere than in physical memory.
+ * afterwards. Modes: flat 32-bit, 32-bit with small limited segments, every mixture of both, real mode, V86
+ * mode, 16-bit protected mode, rings 0 and 3 with paging, where code lies elsewhere than in physical memory. Pointers
+ * into the code make it change itself; in half of the cases the translator runs in slices of a few instructions.
  *
  *   lockstep-random [seed [cases]]      a failing case prints its seed; run it alone with cases = 1
  */
@@ -16,6 +17,7 @@
 #include "core/insn.h"
 #include "core/machine.h"
 #include "core/paging.h"
+#include "core/segment.h"
 #include "translate/translate.h"
 
 #define RAM (4u << 20)
@@ -40,15 +42,20 @@ static uint32_t edge(void) {
   switch (rnd() % 4) {
   case 0: return v[rnd() % (sizeof v / sizeof v[0])];
   case 1: return rnd();
+  case 2:
+    if (rnd() % 2)
+      return CODE + rnd() % 0x180;
+    /* fall through */
   default: return DATA + rnd() % 0x9000;
   }
 }
 
-enum world { FLAT, LIMITED, MIXED, REAL, PROT16, PAGED, USER, WORLDS };
-static const char *const world_name[] = {"flat", "limited", "mixed", "real", "16-bit protected", "paged", "user"};
+enum world { FLAT, LIMITED, MIXED, REAL, V86, PROT16, PAGED, USER, WORLDS };
+static const char *const world_name[] = {"flat", "limited", "mixed", "real", "V86", "16-bit protected", "paged",
+                                         "user"};
 
-static bool is_16bit(enum world w) { return w == REAL || w == PROT16; }
-static bool is_paged(enum world w) { return w == PAGED || w == USER; }
+static bool is_16bit(enum world w) { return w == REAL || w == V86 || w == PROT16; }
+static bool is_paged(enum world w) { return w == V86 || w == PAGED || w == USER; }
 
 static bool wanted(const struct insn_desc *d) {
   switch (d->cls) {
@@ -136,7 +143,7 @@ static void set_seg(struct seg *s, uint16_t sel, uint32_t base, uint32_t limit, 
 
 /* Linear minus physical address of the code. */
 static uint32_t code_shift(enum world w, uint64_t seed) {
-  return is_paged(w) ? (uint32_t)(seed >> 20 & 7) * 0x40000u : 0;
+  return is_paged(w) && w != V86 ? (uint32_t)(seed >> 20 & 7) * 0x40000u : 0;
 }
 
 static void make_tables(uint8_t *ram, uint32_t shift) {
@@ -155,12 +162,17 @@ static void make_tables(uint8_t *ram, uint32_t shift) {
   }
 }
 
-static void set_real_segments(struct cpu *cpu) {
-  for (int s = ES; s <= GS; s++)
-    set_seg(&cpu->seg[s], DATA >> 4, DATA, 0xffff, 0x93);
-  set_seg(&cpu->seg[CS], CODE >> 4, CODE, 0xffff, 0x93);
+static void set_real_segments(struct cpu *cpu, enum world w) {
+  for (int s = ES; s <= GS; s++) {
+    uint32_t base = s == CS || rnd() % 4 == 0 ? CODE : DATA;
+    set_seg(&cpu->seg[s], (uint16_t)(base >> 4), base, 0xffff, w == V86 ? 0xf3 : 0x93);
+  }
   cpu->eip = 0;
   cpu->mode = 0;
+  if (w == V86) {
+    cpu->eflags |= FL_VM | FL_IOPL;
+    cpu->cpl = 3;
+  }
 }
 
 static void set_16bit_segments(struct cpu *cpu) {
@@ -204,11 +216,11 @@ static void set_state(struct cpu *cpu, enum world w, uint64_t seed, uint32_t shi
   cpu_reset(cpu);
   for (int r = 0; r < 8; r++)
     cpu->gpr[r] = edge();
-  cpu->gpr[ESP] = DATA + 0x8000 + rnd() % 16;
+  cpu->gpr[ESP] = rnd() % 4 ? DATA + 0x8000 + rnd() % 16 : CODE + shift + rnd() % 0x180;
   cpu->eflags = FL_1 | (rnd() & (FL_ARITH | (rnd() % 8 ? 0 : FL_DF)));
   cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
-  cpu->fx.fcw = 0x37f;
-  cpu->fx.mxcsr = rnd() % 4 ? 0x1f80 : 0x1f80 ^ (rnd() & 0xe040);
+  cpu->fx.fcw = (uint16_t)(0x37f ^ (rnd() % 4 ? 0 : rnd() & 0xf3f)); /* rounding, precision, unmasked exceptions */
+  cpu->fx.mxcsr = rnd() % 4 ? 0x1f80 : 0x1f80 ^ (rnd() & 0xffc0);
   for (int i = 0; i < 8; i++) {
     for (int k = 0; k < 16; k++)
       cpu->fx.xmm[i][k] = (uint8_t)rnd();
@@ -227,14 +239,14 @@ static void set_state(struct cpu *cpu, enum world w, uint64_t seed, uint32_t shi
   cpu->shadow = SHADOW_NONE;
   cpu->eip = CODE + shift;
   cpu->cpl = 0;
-  if (w == REAL)
-    set_real_segments(cpu);
+  if (w == REAL || w == V86)
+    set_real_segments(cpu, w);
   else if (w == PROT16)
     set_16bit_segments(cpu);
   else
     set_32bit_segments(cpu, w);
   if (w != REAL)
-    cpu->cr0 |= CR0_PE | CR0_NE;
+    cpu->cr0 |= CR0_PE | (rnd() % 3 ? CR0_NE : 0) | (rnd() % 32 ? 0 : CR0_TS) | (rnd() % 2 ? CR0_MP : 0);
   if (is_paged(w)) {
     cpu->cr0 |= CR0_PG | (rnd() & CR0_WP);
     cpu->cr3 = TABLES;
@@ -326,11 +338,19 @@ static void set_alarm(unsigned ms) {
   setitimer(ITIMER_VIRTUAL, &t, NULL);
 }
 
+static bool in_slices;
+
 static void run(struct cpu *cpu, const struct engine *engine) {
-  for (int i = 0; i < 1000 && !cut_off && !cpu->halted && !cpu->shutdown && cpu->icount < cpu->icount_limit; i++) {
+  uint64_t limit = cpu->icount_limit;
+  for (unsigned i = 0; i < 1000 && !cut_off && !cpu->shutdown && cpu->icount < limit; i++) {
+    if (cpu->halted && !cpu_event_deliverable(cpu)) /* a trap may follow HLT */
+      break;
     cpu->pending &= ~PEND_EXIT;
+    uint64_t slice = cpu->icount + 1 + i * 7 % 11;
+    cpu->icount_limit = in_slices && engine == &engine_tlb && slice < limit ? slice : limit;
     engine->run(cpu);
   }
+  cpu->icount_limit = limit;
 }
 
 /* Both stopped at a fault: go on behind the faulting instruction. False when the program is over. */
@@ -371,6 +391,7 @@ static bool one_case(struct machine *a, struct machine *b, uint64_t seed, bool v
   set_state(a->cpu[0], w, state_seed, shift);
   set_state(b->cpu[0], w, state_seed, shift);
   bool same, more;
+  in_slices = rnd() % 2;
   set_alarm(100);
   do {
     run(a->cpu[0], a->config.engine);

@@ -192,8 +192,8 @@ static const struct io_ops dma_ops = {dma_read, dma_write, 4};
 
 static int fw_cfg_init(struct device *dev, const struct device_args *args) {
   struct fw_cfg *s = DEVICE(struct fw_cfg, dev);
-  int error = args->port[0] ? io_map(dev->io, args->port[0], 2, &port_ops, s, dev->id) : 0;
-  if (!error && args->port[1])
+  int error = io_map(dev->io, args->port[0], 2, &port_ops, s, dev->id);
+  if (!error)
     error = io_map(dev->io, args->port[1], 8, &dma_ops, s, dev->id);
   if (!error)
     error = fw_cfg_add(dev, FW_CFG_SIGNATURE, "QEMU", 4);

@@ -2,7 +2,7 @@
 /*
  * Firmware configuration device, as SeaBIOS and guest kernels know it from QEMU.
  *
- * device_args: port[0] = 510h (selector, data), port[1] = 514h (DMA address register); 0 = not there; config unused.
+ * device_args: port[0] = 510h (selector, data), port[1] = 514h (DMA address register); config unused.
  * The board adds items after creation and before the first reset.
  */
 #ifndef DEVICES_FW_CFG_H

@@ -171,17 +171,6 @@ static struct device *add(struct pc *pc, const struct device_class *cls, const s
   return device_new(&pc->machine->devices, cls, args);
 }
 
-/*
- * SeaBIOS is built for a 386 but for WBINVD, which it executes around its writes to the PAM registers. A 386 would
- * not survive that (and needs no such thing), so the instruction becomes two NOPs. 0F 09 is not WBINVD where 0F is
- * the immediate operand of the 83h group.
- */
-static void drop_wbinvd(uint8_t *code, uint64_t size) {
-  for (uint64_t i = 2; i + 1 < size; i++)
-    if (code[i] == 0x0f && code[i + 1] == 0x09 && code[i - 2] != 0x83)
-      code[i] = code[i + 1] = 0x90;
-}
-
 static int load_bios(struct pc *pc) {
   char found[4096];
   const char *path = pc->config.bios_path;
@@ -205,8 +194,6 @@ static int load_bios(struct pc *pc) {
   pc->bios = mem_block_new(pc->machine->mem, "bios", len);
   if (pc->bios)
     memcpy(pc->bios->host, data, len);
-  if (pc->bios && !pc->config.bios_path && !cpu_has(pc->machine->cpu[0], FEAT_486))
-    drop_wbinvd(pc->bios->host, len);
   free(data);
   return pc->bios ? 0 : -ENOMEM;
 }
@@ -435,17 +422,8 @@ static int add_display(struct pc *pc) {
   return pc->vga ? 0 : -errno;
 }
 
-/* SeaBIOS reads fw_cfg with BSWAP, which a 386 has not: it must make do with CMOS RAM there. */
 static int add_fw_cfg(struct pc *pc) {
-  struct device_args args = {.id = "fw_cfg", .port = {0x510, 0x514}};
-  if (!cpu_has(pc->machine->cpu[0], FEAT_486)) {
-    args.port[0] = args.port[1] = 0;
-    if (pc->config.kernel) {
-      error_report("-kernel needs a 486 or later (-cpu)");
-      return -ENOTSUP;
-    }
-  }
-  pc->fw_cfg = add(pc, &fw_cfg_class, &args);
+  pc->fw_cfg = add(pc, &fw_cfg_class, &(struct device_args){.id = "fw_cfg", .port = {0x510, 0x514}});
   return pc->fw_cfg ? 0 : -errno;
 }
 

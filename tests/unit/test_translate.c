@@ -215,7 +215,9 @@ static struct bed bed_make(const struct engine *engine, const char *options) {
 
 static struct jit *jit_of(struct bed *b) { return b->cpu->engine_data; }
 
-static void put_code(struct bed *b, uint32_t pa, const char *bytes, size_t n) { mem_dma_write(b->m->mem, pa, bytes, n); }
+static void put_code(struct bed *b, uint32_t pa, const char *bytes, size_t n) {
+  mem_dma_write(b->m->mem, pa, bytes, n);
+}
 #define CODE(b, pa, bytes) put_code(b, pa, bytes, sizeof(bytes) - 1)
 
 /* From START until HLT; returns the instructions retired. */

@@ -190,6 +190,28 @@ static uint32_t scas_one(struct cpu *cpu, const struct insn *in, int size) {
   return compare_flags(size, size == 1 ? reg8(cpu, EAX) : cpu->gpr[EAX], b);
 }
 
+/*
+ * REP SCAS upwards over plain memory: how many elements, at most `max`, until the one that stops it (included) or
+ * the end of the page. 0: one by one.
+ */
+static uint32_t scas_run(struct cpu *cpu, const struct insn *in, int size, uint32_t max, bool stop_equal) {
+  uint32_t la, n = plain_run(cpu, in, ES, index_off(cpu, in, EDI), size, cpu->seg[ES].room_read, max, &la);
+  if (n < 2)
+    return 0;
+  const uint8_t *p = tlb_lookup(cpu, la, access_kind(cpu, false));
+  if (!p)
+    return 0;
+  const uint32_t want = cpu->gpr[EAX];
+  if (size == 1 && stop_equal) {
+    const uint8_t *found = memchr(p, (int)(want & 0xff), n);
+    return found ? (uint32_t)(found - p) + 1 : n;
+  }
+  for (uint32_t i = 0; i < n; i++)
+    if ((memcmp(p + (size_t)i * (unsigned)size, &want, (size_t)size) == 0) == stop_equal)
+      return i + 1;
+  return n;
+}
+
 static inline __attribute__((always_inline)) void repeat_compare(struct cpu *cpu, const struct insn *in, int size,
                                                                  compare_fn *one) {
   uint32_t flags = cpu->eflags & FL_ARITH, done = 0;
@@ -201,6 +223,15 @@ static inline __attribute__((always_inline)) void repeat_compare(struct cpu *cpu
       if (done > 0 && must_pause(cpu, done)) {
         cpu->next_eip = cpu->eip;
         break;
+      }
+      uint32_t left = index_off(cpu, in, ECX), room = REP_SLICE - done;
+      if (one == scas_one && done < REP_SLICE && runs_allowed(cpu, left)) { /* all but the last of a run at once */
+        uint32_t n = scas_run(cpu, in, size, left < room ? left : room, stop_zf != 0);
+        if (n > 1) {
+          advance(cpu, in, EDI, (n - 1) * (unsigned)size);
+          advance(cpu, in, ECX, -(n - 1));
+          done += n - 1;
+        }
       }
       flags = one(cpu, in, size);
       advance(cpu, in, ECX, (uint32_t)-1);

@@ -114,7 +114,8 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
                         gen_op op) {
   struct emitter *e = &g->e;
   gen_reserve(g, 40);
-  probe(g, la, size, access != ACCESS_READ);
+  /* an aligned operand cannot cross a page, and of a misaligned one the host complains */
+  probe(g, la, align ? 1 : size, access != ACCESS_READ);
   struct cold *c = gen_cold(g, COLD_MEM);
   c->info = SLOW_SIZE(size) | SLOW_LEFT(gen_left(g)) | (access != ACCESS_READ ? SLOW_WRITE : 0) |
             (access == ACCESS_RMW ? SLOW_RMW : 0) | (align ? SLOW_ALIGN : 0);

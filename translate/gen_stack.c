@@ -229,7 +229,8 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   size_t base = offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg);
   gen_reserve(g, 40);
   emit_load64(e, RCX, hm_cpu(base + offsetof(struct seg, room_write)));
-  emit_lea64(e, RCX, hm_base(RCX, 0x10000));
+  emit_op_rm(e, 0, OM_0F, 0xb6, R11, hm_cpu(base + offsetof(struct seg, attr))); /* movzx: a load resets DPL and A */
+  emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0x10000 - (g->mode & MODE_V86 ? 0xf3 : 0x93)));
   uint8_t *ordinary = emit_jrcxz(e);
   emit_mov_imm(e, RCX, 0);
   gen_cold(g, COLD_CORE);

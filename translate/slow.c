@@ -29,7 +29,14 @@ uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
   j->stat.slow_reads++;
   if ((info & SLOW_ALIGN) && (la & 15))
     cpu_raise_error(cpu, EXC_GP, 0);
-  linear_read_block(cpu, la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
+  unsigned size = info & 63;
+  bool user = cpu->mode & MODE_USER;
+  if (size <= 8 && (size & (size - 1)) == 0 && (la & 0xfff) + size <= MEM_PAGE) {
+    uint64_t value = linear_read(cpu, la, (int)size, user);
+    memcpy(cpu->membuf, &value, 8);
+  } else {
+    linear_read_block(cpu, la, cpu->membuf, size, user);
+  }
   return 1;
 }
 

@@ -78,16 +78,12 @@ HANDLER(LSL_Gv_Ew) {
   set_flag(cpu, FL_ZF, ok);
 }
 
+/* Processors write, and want the right to, only what changes. */
 HANDLER(ARPL_Ew_Gw) {
-  uint32_t la = 0, dst = modify_e(cpu, in, 2, &la), rpl = cpu->gpr[in->reg] & 3;
+  uint32_t dst = read_e(cpu, in, 2), rpl = cpu->gpr[in->reg] & 3;
   bool raise_rpl = (dst & 3) < rpl;
-  if (raise_rpl) {
-    dst = (dst & ~3u) | rpl;
-    if (in->is_mem)
-      rmw_write(cpu, la, 2, dst);
-    else
-      set_reg16(cpu, in->rm, (uint16_t)dst);
-  }
+  if (raise_rpl)
+    write_e(cpu, in, 2, (dst & ~3u) | rpl);
   set_flag(cpu, FL_ZF, raise_rpl);
 }
 

@@ -364,8 +364,49 @@ static void op_store_r11w(struct gen *g, const struct insn *in, struct host_mem 
   emit_op_rm(&g->e, EO_66, OM_1, 0x89, R11, m);
 }
 
+/* Go on if RCX is 0, else let the core execute the instruction. */
+static void core_unless_zero(struct gen *g) {
+  struct emitter *e = &g->e;
+  gen_reserve(g, 64);
+  uint8_t *zero = emit_jrcxz(e);
+  emit_mov_imm(e, RCX, 0);
+  gen_cold(g, COLD_CORE);
+  emit_patch8(zero, e->p);
+}
+
+/*
+ * CLI, and STI when nothing is pending: then there is nothing that its shadow could hold off, provided that the next
+ * instruction follows in this block, so that no slice ends in between. CPL 0 or real mode only.
+ */
+static bool gen_interrupt_flag(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  bool set = in->opcode == 0xfb;
+  if ((g->mode & (MODE_USER | MODE_V86)) || (set && g->index + 1 == g->count))
+    return false;
+  unsigned first = g->cold_count;
+  if (g->mode & MODE_PE) { /* not ring 3, but perhaps ring 1 or 2 */
+    emit_load(e, RCX, CPU_FIELD(cpl));
+    core_unless_zero(g);
+  }
+  if (set) {
+    emit_load(e, RCX, hm_cpu(offsetof(struct cpu, pending)));
+    core_unless_zero(g);
+  }
+  /* by rotations, which leave the host's flags alone: IF is bit 9 */
+  emit_load(e, RCX, CPU_FIELD(eflags));
+  emit_rorx(e, RCX, RCX, 10);
+  emit_lea(e, RCX, hm_index(RCX, RCX, 0, set));
+  emit_rorx(e, RCX, RCX, 23);
+  emit_store(e, CPU_FIELD(eflags), RCX);
+  for (unsigned i = first; i < g->cold_count; i++)
+    g->cold[i].resume = e->p;
+  return true;
+}
+
 bool gen_system(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
+  if (in->map == MAP_1 && (in->opcode == 0xfa || in->opcode == 0xfb))
+    return gen_interrupt_flag(g, in);
   if (in->map != MAP_1 || in->opcode != 0x8c || in->reg > GS)
     return false;
   /* MOV Ew, Sw */

@@ -20,7 +20,7 @@ static void sync_count(struct cpu *cpu, uint32_t info) {
 
 /* Must translated code be left at the end of this instruction? */
 static bool must_leave(struct cpu *cpu) {
-  return (cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu);
+  return cpu->pending && ((cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu));
 }
 
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
@@ -120,8 +120,11 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
                      j->stat.invalidated == before;
   bool ends = insn_describe(in)->attr & A_END;
   if (retired && (in_sequence || ends) && cpu->shadow == SHADOW_NONE && !cpu->halted && !cpu->shutdown &&
-      !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !(cpu->eflags & FL_RF) && !must_leave(cpu))
+      !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !(cpu->eflags & FL_RF) && !must_leave(cpu)) {
+    if (ends) /* what follows is an exit */
+      cpu->budget += left - 1;
     return 1;
+  }
   cpu->budget += retired ? left - 1 : left;
   return 0;
 }

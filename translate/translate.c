@@ -21,12 +21,11 @@ struct scan {
   uint32_t pa2;
 };
 
+/* STI ends a block only if it is not translated in line, see gen_interrupt_flag. */
 static bool ends_block(const struct insn *in, uint32_t mode) {
-  unsigned attr = insn_describe(in)->attr;
-  if (attr & A_END)
-    return true;
-  (void)mode;
-  return false;
+  if (in->id == INSN_STI && !(mode & (MODE_USER | MODE_V86)))
+    return false;
+  return insn_describe(in)->attr & A_END;
 }
 
 /* The instruction at la crosses into the next page: fetch both halves. May raise #PF for the second page. */

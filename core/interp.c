@@ -133,7 +133,9 @@ static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct
 static inline void step(struct cpu *cpu) {
   bool single = cpu->mode & MODE_SINGLE, trap = false;
   if (__builtin_expect(single, 0)) {
-    if (!(cpu->eflags & FL_RF) && debug_check_execute(cpu, cpu->seg[CS].base + cpu->eip))
+    /* A load of SS hides a breakpoint on the next instruction (SDM vol. 3, 6.8.3); so does RF. */
+    bool armed = cpu->shadow != SHADOW_MOVSS && !(cpu->eflags & FL_RF);
+    if (armed && debug_check_execute(cpu, cpu->seg[CS].base + cpu->eip))
       cpu_raise(cpu, EXC_DB);
     trap = (cpu->eflags & FL_TF) != 0;
   }

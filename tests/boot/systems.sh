@@ -204,12 +204,18 @@ linux() { # KERNEL
   wait $terminal
 }
 
-# How many colours the picture has: a blank screen has one.
-colours() { # FILE.ppm
-  tail -c +16 "$1" | od -An -v -t x1 -w3 | sort -u | wc -l
+# How many lines of pixels differ from all others: a screen full of text or icons has hundreds.
+different_lines() { # FILE.ppm
+  width=$(head -n 2 "$1" | tail -n 1 | cut -d ' ' -f 1)
+  tail -n +4 "$1" | od -An -v -t x1 -w$((width * 3)) | sort -u | wc -l
 }
 
-# graphics NAME SECONDS COLOURS argument...: until the screen shows so many colours.
+colours() { # FILE.ppm
+  tail -n +4 "$1" | od -An -v -t x1 -w3 | sort -u | wc -l
+}
+
+# graphics NAME SECONDS LINES argument...: until the screen shows so many different lines, in more colours than text
+# does; result in `seen`.
 graphics() {
   name=$1 seconds=$2 least=$3
   shift 3
@@ -219,7 +225,8 @@ graphics() {
   while [ $seen -ne 0 ] && [ "$(date +%s)" -lt $end ] && kill -0 "$machine" 2>/dev/null; do
     sleep 2
     ask 'screendump picture.ppm' >screen
-    [ -s picture.ppm ] && [ "$(colours picture.ppm)" -ge "$least" ] && seen=0
+    [ -s picture.ppm ] && [ "$(different_lines picture.ppm)" -ge "$least" ] && [ "$(colours picture.ppm)" -ge 30 ] &&
+      seen=0
   done
 }
 
@@ -237,7 +244,7 @@ guests() {
   fi
   image=$DRAGOMAN_GUESTS/kolibri.img
   if [ -e "$image" ]; then
-    graphics kolibri 120 40 -m 128 -boot a -snapshot -fda "$image"
+    graphics kolibri 120 300 -m 128 -boot a -snapshot -fda "$image"
     sleep 8
     # The pointer follows the mouse: two pictures, between them a move into a corner, differ there.
     ask 'screendump picture.ppm' >/dev/null
@@ -265,8 +272,8 @@ for engine in $engines; do
     if [ "$engine" = tlb ]; then
       installer=$cache/debian-installer-12-netboot-i386/usr/lib/debian-installer/images/12/i386/gtk
       installer=$installer/debian-installer/i386
-      graphics installer-gtk 240 100 -m 768 -kernel "$installer/linux" -initrd "$installer/initrd.gz" \
-        -append 'vga=788'
+      graphics installer-gtk 240 250 -m 768 -kernel "$installer/linux" -initrd "$installer/initrd.gz" \
+        -append 'vga=788 quiet'
       finish installer-gtk $seen
     fi
   else

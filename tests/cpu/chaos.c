@@ -25,6 +25,7 @@
 #define TSS 0x3000u
 #define LDT 0x4000u
 #define PAGES 0x10000u
+#define PDPT (PAGES + 0x3000u)
 #define CODE 0x20000u
 #define CODE_SIZE 0x10000u
 #define SLICES 60
@@ -112,10 +113,16 @@ static void make_tables(uint8_t *ram) {
     put32(ram, PAGES + i * 4, (PAGES + 0x1000) | 0x27); /* the same table everywhere: aliases */
     uint32_t page = i % (RAM_MB * 256);
     uint32_t entry = page << 12 | (i < 0x40 && i != 0x30 ? 0x27 : PICK(rights));
-    if (page == PAGES >> 12 || page == (PAGES >> 12) + 1)
+    if (page >= PAGES >> 12 && page < (PAGES >> 12) + 6)
       entry = 0; /* stale TLB entries, which may differ, would come from stores there */
     put32(ram, PAGES + 0x1000 + i * 4, entry);
+    if (i < 512) { /* the same with PAE: one directory, one table */
+      put64(ram, PAGES + 0x4000 + i * 8, (PAGES + 0x5000) | 0x27);
+      put64(ram, PAGES + 0x5000 + i * 8, entry | (chance(4) ? 1ull << 63 : 0));
+    }
   }
+  for (uint32_t i = 0; i < 4; i++)
+    put64(ram, PDPT + i * 8, (PAGES + 0x4000) | 1);
 }
 
 /* --- code: templates; s = selector, i = byte, w = word, d = doubleword, a = an address, m = ModRM --- */
@@ -220,6 +227,13 @@ static void make_cpu(struct cpu *c, const uint8_t *ram, uint64_t seed) {
     if (chance(60))
       c->cr0 |= CR0_PG;
     c->cr3 = PAGES;
+    if (chance(30)) {
+      c->cr4 |= CR4_PAE;
+      c->cr3 = PDPT;
+      c->efer = chance(80) ? EFER_NXE : 0;
+      for (int i = 0; i < 4; i++)
+        c->pdpte[i] = (PAGES + 0x4000) | 1;
+    }
     load(c, TR, 40, ram);
     c->cpl = mode == 1 ? 0 : 3;
     for (int i = ES; i <= GS; i++)

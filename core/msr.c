@@ -221,6 +221,8 @@ void msr_write(struct cpu *cpu, uint32_t index, uint64_t value) {
     if (!cpu_has(cpu, FEAT_APIC) || (value & ~(PHYS_36 & ~0x6ffull)))
       break;
     cpu->apic_base = value;
+    if (cpu->on_apic_base)
+      cpu->on_apic_base(cpu, value);
     return;
   case MSR_SYSENTER_CS:
   case MSR_SYSENTER_ESP:

@@ -207,6 +207,20 @@ static void deliver(struct cpu *cpu, const struct event *e) {
 
 /* --- software interrupts --- */
 
+/* DR6 gets what was met. Processors from the P6 on drop B0-B3 of the #DB before, older ones nothing at all. */
+static void note_conditions(struct cpu *cpu, uint32_t dr6_bits) {
+  if (cpu_has(cpu, FEAT_CMOV))
+    cpu->dr[6] &= ~0xfu;
+  cpu->dr[6] |= dr6_bits;
+}
+
+/* The debug trap that waits is part of the #DB now being delivered. */
+static void take_trap(struct cpu *cpu) {
+  note_conditions(cpu, cpu->trap_dr6);
+  cpu->trap_dr6 = 0;
+  __atomic_and_fetch(&cpu->pending, ~PEND_TRAP, __ATOMIC_SEQ_CST);
+}
+
 /* VME (SDM vol. 3, 20.3.3): may INT n in V86 mode go to the 8086 handler? */
 static bool vme_redirects(struct cpu *cpu, int vector) {
   const struct seg *tr = &cpu->seg[TR];
@@ -240,6 +254,8 @@ void cpu_software_int(struct cpu *cpu, int vector, enum int_kind kind, uint32_t 
       cpu_raise_error(cpu, EXC_GP, 0);
   }
   deliver(cpu, &e);
+  if (kind == INT_ICEBP && (cpu->pending & PEND_TRAP)) /* held back by a load of SS */
+    take_trap(cpu);
 }
 
 /* --- exceptions --- */
@@ -323,8 +339,7 @@ bool cpu_deliver_events(struct cpu *cpu) {
     return true;
   }
   case PEND_TRAP:
-    cpu->dr[6] |= cpu->trap_dr6;
-    cpu->trap_dr6 = 0;
+    take_trap(cpu);
     cpu->dr[7] &= ~0x2000u;
     e.vector = EXC_DB;
     e.kind = INT_EXCEPTION;
@@ -392,6 +407,7 @@ bool debug_check_execute(struct cpu *cpu, uint32_t la) {
   for (int i = 0; i < 4; i++)
     if (dr_enabled(cpu, i) && dr_kind(cpu, i) == 0 && cpu->dr[i] == la)
       hits |= 1u << i;
-  cpu->dr[6] |= hits;
+  if (hits)
+    note_conditions(cpu, hits);
   return hits != 0;
 }

@@ -495,6 +495,64 @@ START_TEST(test_traps) {
 }
 END_TEST
 
+START_TEST(test_ss_shadow_debug) {
+  distinct_gates();
+  cpu->gpr[EAX] = 0x10;
+  cpu->dr[0] = CODE + 2, cpu->dr[7] = 0x401; /* execution */
+  cpu->dr[6] |= 2;
+  code("\x8e\xd0\x90\x90", 4); /* mov ss, ax; nop; nop */
+  cpu_update_mode(cpu);
+  interp_step(cpu), interp_step(cpu);
+  ck_assert_msg(cpu->eip == CODE + 3, "the breakpoint behind MOV SS is not met");
+  cpu->dr[0] = CODE + 3;
+  interp_step(cpu);
+  ck_assert_int_eq(vector_taken(), EXC_DB);
+  ck_assert_uint_eq(cpu->dr[6] & 15, 1);
+
+  control_write_dr(cpu, 1, DATA);
+  control_write_dr(cpu, 7, 0xf0040c); /* four bytes, read or write */
+  poke32(DATA, 0x10);
+  code("\x8e\x15\x00\x00\x03\x00\xf1", 7); /* mov ss, [DATA]; icebp */
+  cpu_update_mode(cpu);
+  interp_step(cpu);
+  ck_assert_uint_eq(cpu->eip, CODE + 6);
+  ck_assert(!cpu_event_deliverable(cpu));
+  interp_step(cpu);
+  ck_assert_int_eq(vector_taken(), EXC_DB);
+  ck_assert_uint_eq(cpu->dr[6] & 15, 2);
+  ck_assert_msg(!cpu_event_deliverable(cpu), "one #DB for both");
+}
+END_TEST
+
+START_TEST(test_arpl) {
+  poke16(DATA, 0x13);
+  set_seg(DS, 0, ~0u, 0xc091); /* read-only */
+  cpu->gpr[EAX] = 1, cpu->gpr[EBX] = DATA;
+  RUN("\x63\x03"); /* arpl [ebx], ax: nothing to write, no #GP */
+  ck_assert(cpu->eip == CODE + 2 && !(cpu->eflags & FL_ZF));
+  distinct_gates();
+  poke16(DATA, 0x10);
+  code("\x63\x03", 2);
+  interp_step(cpu);
+  ck_assert_int_eq(vector_taken(), EXC_GP);
+  ck_assert_uint_eq(peek32(DATA) & 0xffff, 0x10);
+}
+END_TEST
+
+static uint64_t board_base;
+static void note_base(struct cpu *c, uint64_t value) {
+  (void)c;
+  board_base = value;
+}
+
+START_TEST(test_apic_base) {
+  cpu->on_apic_base = note_base;
+  cpu->gpr[ECX] = 0x1b, cpu->gpr[EDX] = 0, cpu->gpr[EAX] = 0xfee01900;
+  RUN("\x0f\x30"); /* wrmsr */
+  ck_assert_uint_eq(board_base, 0xfee01900);
+}
+END_TEST
+
 START_TEST(test_run_limit) {
   code("\x40\xeb\xfd", 3); /* inc eax; jmp back */
   cpu->gpr[EAX] = 0;
@@ -546,6 +604,9 @@ Suite *suite_interp(void) {
   tcase_add_test(tc, test_read_only);
   tcase_add_test(tc, test_branches);
   tcase_add_test(tc, test_traps);
+  tcase_add_test(tc, test_ss_shadow_debug);
+  tcase_add_test(tc, test_arpl);
+  tcase_add_test(tc, test_apic_base);
   tcase_add_test(tc, test_run_limit);
   tcase_add_test(tc, test_privilege);
   suite_add_tcase(s, tc);

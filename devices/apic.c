@@ -267,22 +267,30 @@ static void timer_fire(void *opaque) {
     timer_rearm(a);
 }
 
+/* The timer's way of counting has changed: go on from `left`. */
+static void timer_continue(struct apic *a, uint32_t left) {
+  a->timer_start = clock_now(a->dev.clock) - muldiv64((a->tmict - left) * divider(a), NS_PER_SEC, a->hz);
+  timer_update(a);
+}
+
 static void write_tdcr(struct apic *a, uint32_t value) {
   uint32_t left = current_count(a);
   a->tdcr = value & 0xb;
-  a->timer_start = clock_now(a->dev.clock) - muldiv64((a->tmict - left) * divider(a), NS_PER_SEC, a->hz);
-  timer_update(a);
+  timer_continue(a, left);
 }
 
 /* --- registers --- */
 
 static void write_lvt(struct apic *a, unsigned n, uint32_t value) {
   static const uint32_t writable[LVT_COUNT] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
-  uint32_t keep = a->lvt[n] & LVT_REMOTE_IRR;
+  uint32_t keep = a->lvt[n] & LVT_REMOTE_IRR, left = current_count(a);
+  bool was_periodic = periodic(a);
   if (!(value & LVT_LEVEL))
     keep = 0;
   a->lvt[n] = (value & writable[n]) | keep | (sw_enabled(a) ? 0 : LVT_MASKED);
-  if (n == LVT_TIMER)
+  if (n == LVT_TIMER && was_periodic && !periodic(a))
+    timer_continue(a, left);
+  else if (n == LVT_TIMER)
     timer_update(a);
   else if (n == LVT_LINT0 && (a->lvt[n] & LVT_LEVEL))
     lint_level(a, 0);

@@ -119,6 +119,19 @@ START_TEST(timer) {
   rig_mmio_out(r, APIC + 0x3e0, 0x00); /* divide by 2 */
   rig_mmio_out(r, APIC + 0x320, 0x20041);
   rig_mmio_out(r, APIC + 0x380, 50000);
+  rig_advance(r, 1250000); /* one and a quarter periods, then once more only */
+  ck_assert_int_eq(apic_ack(apic), 0x41);
+  eoi(r);
+  rig_mmio_out(r, APIC + 0x320, 0x41);
+  ck_assert_uint_eq(rig_mmio(r, APIC + 0x390), 37500);
+  rig_advance(r, 749000);
+  ck_assert_int_eq(r->level[0], 0);
+  rig_advance(r, 2000);
+  ck_assert_int_eq(apic_ack(apic), 0x41);
+  eoi(r);
+  ck_assert_uint_eq(rig_mmio(r, APIC + 0x390), 0);
+  rig_mmio_out(r, APIC + 0x320, 0x20041);
+  rig_mmio_out(r, APIC + 0x380, 50000);
   int count = 0;
   for (int i = 0; i < 1000; i++) {
     rig_advance(r, 100000);

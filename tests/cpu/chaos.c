@@ -33,6 +33,7 @@
 static struct machine *machines[2];
 static uint64_t rng;
 static bool single, verbose;
+static bool interrupts; /* this case has them; then it has no REP, whose pauses depend on the engine's page states */
 
 static uint32_t rnd(uint32_t n) { /* xorshift64*; 0 .. n - 1 */
   rng ^= rng >> 12;
@@ -182,11 +183,20 @@ static uint8_t *emit(uint8_t *p, const char *t) {
   return p;
 }
 
+static const char *pick_template(uint32_t plain_share) {
+  for (;;) {
+    const char *t = chance(plain_share) ? PICK(plain) : chance(97) ? PICK(templates) : "i i";
+    if (!interrupts || (strncmp(t, "f3 a", 4) != 0 && strncmp(t, "f2 a", 4) != 0))
+      return t;
+  }
+}
+
 static void make_code(uint8_t *ram) {
+  interrupts = chance(40);
   uint32_t plain_share = rnd(100);
   uint8_t *p = ram + CODE, *end = ram + CODE + CODE_SIZE - 32;
   while (p < end)
-    p = chance(plain_share) ? emit(p, PICK(plain)) : chance(97) ? emit(p, PICK(templates)) : emit(p, "i i");
+    p = emit(p, pick_template(plain_share));
 }
 
 /* --- the CPU --- */
@@ -318,7 +328,7 @@ static bool run_case(uint64_t seed) {
     uint32_t cs = a->seg[CS].sel, eip = a->eip;
     struct itimerval timer = {.it_value = {.tv_usec = 30000}};
     setitimer(ITIMER_REAL, &timer, NULL);
-    bool intr = chance(20), nmi = chance(2);
+    bool intr = interrupts && chance(40), nmi = interrupts && chance(4);
     for (int m = 0; m < 2; m++) {
       struct cpu *c = machines[m]->cpu[0];
       if (intr)

@@ -28,6 +28,7 @@
 #define PROGRAM 24u
 
 static uint64_t rng_state;
+static int sticky = -1; /* base register that most memory operands of this program share, with small displacements */
 
 static uint32_t rnd(void) {
   rng_state ^= rng_state << 13;
@@ -117,6 +118,8 @@ static unsigned make_insn(uint8_t *p, enum world w) {
       modrm = (uint8_t)((modrm & 0xc7) | n << 3);
     if (kind == X_REG || kind == 0x600)
       modrm |= 0xc0;
+    else if (kind != 0x700 && sticky >= 0 && rnd() % 4)
+      modrm = (uint8_t)(0x40 | (modrm & 0x38) | sticky);
     *q++ = modrm;
   }
   for (int i = 0; i < 10; i++) /* SIB, displacement, immediate: small values are frequent */
@@ -216,6 +219,8 @@ static void set_state(struct cpu *cpu, enum world w, uint64_t seed, uint32_t shi
   cpu_reset(cpu);
   for (int r = 0; r < 8; r++)
     cpu->gpr[r] = edge();
+  if (sticky >= 0) /* often just below the end of a page */
+    cpu->gpr[sticky] = DATA + 0x1000 * (rnd() % 9) + (rnd() % 2 ? rnd() % 0x1000 : 0xfc0 + rnd() % 0x40);
   cpu->gpr[ESP] = rnd() % 4 ? DATA + 0x8000 + rnd() % 16 : CODE + shift + rnd() % 0x180;
   cpu->eflags = FL_1 | (rnd() & (FL_ARITH | (rnd() % 8 ? 0 : FL_DF)));
   cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
@@ -376,6 +381,7 @@ static bool one_case(struct machine *a, struct machine *b, uint64_t seed, bool v
   for (int i = 0; i < 8; i++)
     rnd();
   enum world w = (enum world)(rnd() % WORLDS);
+  sticky = w != REAL && rnd() % 2 ? (int)(3 + 3 * (rnd() % 2)) : -1; /* EBX or ESI */
   for (unsigned i = 0; i < PROGRAM; i++) {
     uint8_t buf[40];
     unsigned n = make_insn(buf, w);

@@ -163,11 +163,7 @@ void cpu_pulse_nmi(struct cpu *cpu) {
     machine_kick(cpu->machine);
 }
 
-uint64_t cpu_icount(const struct cpu *cpu) {
-  if (cpu->slice_end == 0)
-    return cpu->icount;
-  return cpu->slice_end - (cpu->budget - (1ull << 44)) - cpu->insn_left;
-}
+uint64_t cpu_icount(const struct cpu *cpu) { return cpu->icount; }
 
 #define SEG_FIELDS(n, name) \
   {FIELD_U16, name, offsetof(struct cpu, seg) + (n) * sizeof(struct seg) + offsetof(struct seg, sel), 1}, \

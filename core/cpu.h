@@ -196,11 +196,9 @@ struct cpu {
   uint32_t mode; /* MODE_* */
   uint32_t cpl;
   uint64_t budget; /* translate: (1 << 44) + instructions left in this slice, see engine.h */
-  uint32_t insn_left; /* translate: instructions of the current block not retired, if it is left here */
   uint32_t fpu_loaded; /* translate: the guest's FPU state lives in the host's registers, not in fx */
   uint64_t jc_key; /* translate: (unique id of mode, CS and TLB generation) << 32 */
   uint32_t eip_bias; /* translate: EIP - physical address, of the code page that runs */
-  uint32_t jc_unused;
   struct seg seg[SEG_COUNT];
   uint8_t membuf[64] __attribute__((aligned(64))); /* translate: operand of a slow memory access */
   uint64_t scratch[8]; /* translate: spill slots */
@@ -240,9 +238,8 @@ struct cpu {
   const uint8_t *fetch_host;
 
   /* --- time and counters --- */
-  uint64_t icount; /* instructions retired up to the start of this slice; see cpu_icount() */
+  uint64_t icount; /* instructions retired; engines bring it up to date before C code looks */
   uint64_t icount_limit; /* stop before this count (exactly) */
-  uint64_t slice_end; /* translate: the count at which `budget` runs out; 0 = icount itself is exact */
   struct {
     uint64_t interp_insns; /* executed by the interpreter */
     uint64_t exceptions, interrupts, tlb_fills, tlb_flushes, page_faults;

@@ -62,6 +62,8 @@ void io_unmap(struct io_bus *bus, uint16_t base, unsigned count) {
 static int piece_size(const struct io_range *r, uint32_t port, int size) {
   int max = r->ops ? (r->ops->max_size ? r->ops->max_size : 1) : size;
   int piece = size < max ? size : max;
+  if (piece == 3) /* what is left of a split dword */
+    piece = 2;
   uint32_t offset = port - r->base;
   while (piece > 1 && ((offset & (uint32_t)(piece - 1)) || offset + (uint32_t)piece > r->count))
     piece /= 2;

@@ -79,6 +79,16 @@ START_TEST(an_access_past_the_end_is_split) {
 }
 END_TEST
 
+START_TEST(no_piece_is_three_bytes) {
+  ck_assert_int_eq(io_map(bus, 0x400, 4, &dwords, NULL, "dwords"), 0);
+  seen.count = 0;
+  io_write(bus, 0x3ff, 4, 0xdeadbeef);
+  ck_assert_uint_eq(seen.count, 2);
+  ck_assert_uint_eq(seen.value[0], 0xadbe);
+  ck_assert_uint_eq(seen.offset[1], 2);
+  ck_assert_uint_eq(seen.value[1], 0xde);
+}
+END_TEST
 START_TEST(a_second_claim_is_refused) {
   ck_assert_int_eq(io_map(bus, 0x100, 8, &bytes, NULL, "first"), 0);
   FILE *err = stderr;
@@ -111,6 +121,7 @@ Suite *suite_io(void) {
   tcase_add_test(t, nobody_reads_as_ones);
   tcase_add_test(t, wide_accesses_are_split);
   tcase_add_test(t, an_access_past_the_end_is_split);
+  tcase_add_test(t, no_piece_is_three_bytes);
   tcase_add_test(t, a_second_claim_is_refused);
   tcase_add_test(t, a_handler_may_unmap_itself);
   suite_add_tcase(s, t);

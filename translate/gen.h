@@ -63,11 +63,11 @@ struct gen {
   uint16_t fp_opcode;
   uint32_t fp_eip;
   uint32_t fcs_known; /* this block has stored FCS / FDS of segment n - 1 */
-  struct cold cold[MAX_COLD];
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
   uint32_t exit_target[2]; /* EIP of the direct exits */
   bool ended; /* the block's last instruction has emitted its exits */
+  struct cold cold[MAX_COLD]; /* last: not cleared for each block */
 };
 
 /* --- gen.c --- */

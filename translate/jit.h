@@ -122,8 +122,8 @@ struct jit {
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
   bool step_wanted; /* a host fault: the interpreter shall execute the instruction at EIP */
   struct {
-    uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, exec_rare, slow_reads, slow_writes,
-        host_faults, misses, smc_writes, steps, exec_class[16];
+    uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
+        host_faults, smc_writes, steps, exec_class[16];
   } stat;
 };
 

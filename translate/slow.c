@@ -43,6 +43,8 @@ uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
 /* Remember that stores to this code page are allowed. */
 static void note_code_store(struct jit *j, uint32_t la, uint32_t user) {
   struct cpu *cpu = j->cpu;
+  if (!cpu->tlb[TLB_SUP_READ][(la >> 12) * 2]) /* not plain memory: a device, no walk for nothing */
+    return;
   uint32_t pa = paging_translate(cpu, la, PF_WRITE | (user ? PF_USER : 0));
   const struct mem_page *p = &cpu->machine->mem->page[pa >> 12];
   if (!p->write || p->flags != (PAGE_CODE | PAGE_CODE_HERE) || cpu->debug_data || cpu->align_check)

@@ -105,9 +105,6 @@ struct block *jit_translate(struct jit *j, uint32_t pa) {
 
   struct gen *g = &gen;
   memset(g, 0, offsetof(struct gen, cold));
-  g->cold_count = g->first_pending = 0;
-  g->exit_target[0] = g->exit_target[1] = 0;
-  g->ended = false;
   g->j = j;
   g->b = b;
   g->mode = b->mode;

@@ -220,21 +220,36 @@ bool tlb_host_supported(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
 }
 
-/* "cache=N": size of the code cache in MB. 0 = wrong. */
-static size_t cache_size(const char *options) {
-  char *end;
-  if (!options || !*options)
-    return CACHE_SIZE;
-  if (strncmp(options, "cache=", 6) != 0 || options[6] < '0' || options[6] > '9')
-    return 0;
-  unsigned long mb = strtoul(options + 6, &end, 10);
-  return *end || mb > CACHE_MAX_MB ? 0 : (size_t)mb << 20;
+/* "cache=N" (size of the code cache in MB) and "verify=on|off", comma between them. False: neither. */
+static bool parse_options(const char *options, size_t *size, bool *verify) {
+  *size = CACHE_SIZE;
+  *verify = false;
+  for (const char *p = options ? options : ""; *p;) {
+    size_t n = strcspn(p, ",");
+    if (strncmp(p, "cache=", 6) == 0 && p[6] >= '0' && p[6] <= '9') {
+      char *end;
+      unsigned long mb = strtoul(p + 6, &end, 10);
+      if (end != p + n || mb == 0 || mb > CACHE_MAX_MB)
+        return false;
+      *size = (size_t)mb << 20;
+    } else if (n == 9 && strncmp(p, "verify=on", n) == 0) {
+      *verify = true;
+    } else if (n == 10 && strncmp(p, "verify=off", n) == 0) {
+      *verify = false;
+    } else {
+      return false;
+    }
+    p += n + (p[n] == ',');
+  }
+  return true;
 }
 
 static int tlb_init(struct cpu *cpu, const char *options) {
-  size_t size = cache_size(options);
-  if (size == 0) {
-    error_report("-accel tlb takes only cache=1 to cache=%u (code cache in MB), not '%s'", CACHE_MAX_MB, options);
+  size_t size;
+  bool verify;
+  if (!parse_options(options, &size, &verify)) {
+    error_report("-accel tlb takes only cache=1 to cache=%u (code cache in MB) and verify=on or off, not '%s'",
+                 CACHE_MAX_MB, options);
     return -EINVAL;
   }
   if (!tlb_host_supported()) {
@@ -245,6 +260,7 @@ static int tlb_init(struct cpu *cpu, const char *options) {
   if (!j)
     return -ENOMEM;
   j->cpu = cpu;
+  j->verify = verify;
   cpu->engine_data = j;
   int err = jit_cache_init(j, size);
   if (err) {

@@ -125,6 +125,7 @@ struct jit {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16];
   } stat;
+  bool verify; /* check every block with verify.h before it may run */
 };
 
 /* ECX of the slow-path stubs. */

@@ -12,6 +12,7 @@
 #include "core/paging.h"
 #include "translate/dump.h"
 #include "translate/gen.h"
+#include "translate/verify.h"
 
 /* Instruction storage of the block in work; one engine thread per CPU. */
 struct scan {
@@ -119,6 +120,8 @@ struct block *jit_translate(struct jit *j, uint32_t pa) {
   j->next = g->e.p + (-(uintptr_t)g->e.p & 15);
   if (log_on(LOG_OUT_ASM))
     dump_host(j, b);
+  if (j->verify)
+    verify_or_die(j, b, scan.insn, scan.count);
   jit_block_insert(j, b);
   return b;
 }

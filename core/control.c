@@ -20,6 +20,8 @@ void control_set_cr0(struct cpu *cpu, uint32_t value) {
   if ((value & (CR0_PG | CR0_PE)) == CR0_PG || (value & (CR0_NW | CR0_CD)) == CR0_NW)
     cpu_raise_error(cpu, EXC_GP, 0);
   uint32_t changed = cpu->cr0 ^ value;
+  if (changed == 0)
+    return;
   if (changed & CR0_PG)
     paging_load_pdptes(cpu, value, cpu->cr3, cpu->cr4);
   cpu->cr0 = value;

@@ -217,10 +217,11 @@ struct cpu {
   struct fxsave fx;
   uint8_t ferr; /* level of FERR#, for IRQ13 */
   uint8_t ignne; /* level of IGNNE# */
+  uint8_t shadow; /* enum shadow: interrupts inhibited until after the next instruction; away from what is tested
+                   * together with it, or one wide load would wait for this byte's store */
 
   /* --- events --- */
   volatile uint32_t pending; /* PEND_*, written with atomic builtins by other threads */
-  uint8_t shadow; /* enum shadow: interrupts inhibited until after the next instruction */
   uint8_t halted; /* HLT; leaves on an interrupt, NMI, INIT or reset */
   uint8_t shutdown; /* triple fault: machine decides */
   uint8_t nmi_blocked; /* until IRET */

@@ -52,8 +52,30 @@ static inline uint32_t gate_offset(struct desc d) {
 }
 static inline bool selector_is_null(uint16_t sel) { return (sel & 0xfffc) == 0; }
 
+/* Where a selector's descriptor lies; false if outside the table. */
+static inline bool desc_address(const struct cpu *cpu, uint16_t sel, uint32_t *la) {
+  uint32_t offset = sel & 0xfff8u;
+  if (sel & 4) {
+    const struct seg *ldt = &cpu->seg[LDTR];
+    if (!(ldt->attr & SEG_P) || offset + 7 > ldt->limit)
+      return false;
+    *la = ldt->base + offset;
+    return true;
+  }
+  if (offset + 7 > cpu->gdtr.limit)
+    return false;
+  *la = cpu->gdtr.base + offset;
+  return true;
+}
+
 /* Read a descriptor; outside its table: raise `vector` with the selector as error code. */
-struct desc desc_fetch(struct cpu *cpu, uint16_t sel, int vector);
+static inline struct desc desc_fetch(struct cpu *cpu, uint16_t sel, int vector) {
+  uint32_t la;
+  if (!desc_address(cpu, sel, &la))
+    cpu_raise_error(cpu, vector, sel & 0xfffcu);
+  uint64_t value = linear_read(cpu, la, 8, false);
+  return (struct desc){(uint32_t)value, (uint32_t)(value >> 32)};
+}
 /* Set the accessed bit of a code or data descriptor in memory and in *d. May raise #PF. */
 void desc_mark_accessed(struct cpu *cpu, uint16_t sel, struct desc *d);
 /* Write the upper dword back (TSS busy bit). */
@@ -61,6 +83,8 @@ void desc_write_hi(struct cpu *cpu, uint16_t sel, uint32_t hi);
 
 /* Fill a struct seg; none of these raises. */
 void seg_from_desc(struct seg *s, uint16_t sel, struct desc d);
+/* The same for CS at an unchanged CPL; false: only the selector may have changed, which no mode depends on. */
+bool seg_cs_from_desc(struct cpu *cpu, uint16_t sel, struct desc d);
 void seg_make_null(struct seg *s, uint16_t sel);
 void seg_make_v86(struct seg *s, uint16_t sel);
 /* Is [off, off + size) inside the limit (expand-down included)? */
@@ -86,6 +110,8 @@ void stack_from_tss(struct cpu *cpu, struct stack *s, uint32_t cpl);
 void stack_push_all(struct cpu *cpu, struct stack *s, const uint32_t *values, unsigned count, int size);
 /* Read the item of 2 or 4 bytes at SS:ESP + offset. */
 uint32_t stack_peek(struct cpu *cpu, uint32_t offset, int size);
+/* The items at the top of the stack, in the order of their addresses. */
+void stack_peek_all(struct cpu *cpu, uint32_t *values, unsigned count, int size);
 /* Low 16 bits or all of ESP, as the given stack segment says. */
 void stack_set_esp(struct cpu *cpu, const struct seg *ss, uint32_t esp);
 

@@ -101,10 +101,11 @@ static void gate_same_level(struct cpu *cpu, const struct event *e, struct desc 
   stack_current(cpu, &st);
   stack_push_all(cpu, &st, frame, e->has_error ? 4 : 3, size);
   cpu->gpr[ESP] = st.esp;
-  seg_from_desc(&cpu->seg[CS], sel, cs);
+  bool changed = seg_cs_from_desc(cpu, sel, cs) || (cpu->mode & MODE_SINGLE);
   set_eip(cpu, gate_offset(gate));
   flags_after_gate(cpu, gate.hi & 0x100);
-  cpu_update_mode(cpu);
+  if (changed)
+    cpu_update_mode(cpu);
 }
 
 static void gate_inner(struct cpu *cpu, const struct event *e, struct desc gate, struct desc cs) {
@@ -295,7 +296,8 @@ void cpu_deliver_exception(struct cpu *cpu) {
   else if (e.vector != EXC_DF)
     e.flags |= FL_RF;
   cpu->trap_dr6 = 0; /* the instruction runs again and meets its breakpoints again */
-  __atomic_and_fetch(&cpu->pending, ~PEND_TRAP, __ATOMIC_SEQ_CST);
+  if (cpu->pending & PEND_TRAP)
+    __atomic_and_fetch(&cpu->pending, ~PEND_TRAP, __ATOMIC_SEQ_CST);
   cpu->halted = 0;
   cpu->exc_depth_vector = (uint32_t)e.vector;
   deliver(cpu, &e);

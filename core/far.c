@@ -26,6 +26,14 @@ static void commit_cs(struct cpu *cpu, uint16_t sel, struct desc cs, uint32_t cp
   cpu_update_mode(cpu);
 }
 
+/* The same at the CPL that is, with nothing else changed. */
+static void commit_cs_same(struct cpu *cpu, uint16_t sel, struct desc cs, uint32_t eip) {
+  bool changed = seg_cs_from_desc(cpu, (uint16_t)((sel & 0xfffcu) | cpu->cpl), cs);
+  set_eip(cpu, eip);
+  if (changed)
+    cpu_update_mode(cpu);
+}
+
 /* A code segment as direct target of JMP or CALL. */
 static void check_direct(struct cpu *cpu, uint16_t sel, struct desc cs, uint32_t off) {
   uint32_t dpl = desc_dpl(cs);
@@ -118,7 +126,7 @@ void far_jump(struct cpu *cpu, uint16_t sel, uint32_t off, int opsize, uint32_t 
     return;
   }
   desc_mark_accessed(cpu, sel, &d);
-  commit_cs(cpu, sel, d, cpu->cpl, off);
+  commit_cs_same(cpu, sel, d, off);
 }
 
 static void call_same_level(struct cpu *cpu, uint16_t sel, struct desc cs, uint32_t off, int size, uint32_t next) {
@@ -128,7 +136,7 @@ static void call_same_level(struct cpu *cpu, uint16_t sel, struct desc cs, uint3
   stack_current(cpu, &st);
   stack_push_all(cpu, &st, frame, 2, size);
   cpu->gpr[ESP] = st.esp;
-  commit_cs(cpu, sel, cs, cpu->cpl, off);
+  commit_cs_same(cpu, sel, cs, off);
 }
 
 static void call_inner(struct cpu *cpu, struct desc gate, struct desc cs, uint32_t next) {
@@ -225,8 +233,10 @@ static void return_outer(struct cpu *cpu, uint16_t sel, struct desc cs, uint32_t
 }
 
 void far_return(struct cpu *cpu, int opsize, uint16_t pop_bytes) {
-  uint32_t eip = stack_peek(cpu, 0, opsize);
-  uint16_t sel = (uint16_t)stack_peek(cpu, (uint32_t)opsize, opsize);
+  uint32_t frame[2];
+  stack_peek_all(cpu, frame, 2, opsize);
+  uint32_t eip = frame[0];
+  uint16_t sel = (uint16_t)frame[1];
   uint32_t popped = 2u * (uint32_t)opsize + pop_bytes;
   if (!cpu_protected(cpu)) {
     if (eip > cpu->seg[CS].limit)
@@ -242,16 +252,16 @@ void far_return(struct cpu *cpu, int opsize, uint16_t pop_bytes) {
     return;
   }
   stack_set_esp(cpu, &cpu->seg[SS], cpu->gpr[ESP] + popped);
-  commit_cs(cpu, sel, cs, cpu->cpl, eip);
+  commit_cs_same(cpu, sel, cs, eip);
 }
 
 /* --- IRET --- */
 
 static void iret_real(struct cpu *cpu, int opsize) {
-  uint32_t size = (uint32_t)opsize;
-  uint32_t eip = stack_peek(cpu, 0, opsize);
-  uint16_t sel = (uint16_t)stack_peek(cpu, size, opsize);
-  uint32_t flags = stack_peek(cpu, size * 2, opsize);
+  uint32_t size = (uint32_t)opsize, frame[3];
+  stack_peek_all(cpu, frame, 3, opsize);
+  uint32_t eip = frame[0], flags = frame[2];
+  uint16_t sel = (uint16_t)frame[1];
   uint32_t mask = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_NT;
   if (eip > cpu->seg[CS].limit)
     cpu_raise_error(cpu, EXC_GP, 0);
@@ -304,10 +314,10 @@ static void iret_to_v86(struct cpu *cpu, uint32_t eip, uint16_t cs, uint32_t fla
 }
 
 static void iret_protected(struct cpu *cpu, int opsize) {
-  uint32_t size = (uint32_t)opsize;
-  uint32_t eip = stack_peek(cpu, 0, opsize);
-  uint16_t sel = (uint16_t)stack_peek(cpu, size, opsize);
-  uint32_t flags = stack_peek(cpu, size * 2, opsize);
+  uint32_t size = (uint32_t)opsize, frame[3];
+  stack_peek_all(cpu, frame, 3, opsize);
+  uint32_t eip = frame[0], flags = frame[2];
+  uint16_t sel = (uint16_t)frame[1];
   if (opsize == 4 && (flags & FL_VM) && cpu->cpl == 0) {
     iret_to_v86(cpu, eip, sel, flags);
     return;
@@ -320,7 +330,7 @@ static void iret_protected(struct cpu *cpu, int opsize) {
     return_outer(cpu, sel, cs, eip, size * 3, opsize, 0);
   } else {
     stack_set_esp(cpu, &cpu->seg[SS], cpu->gpr[ESP] + size * 3);
-    commit_cs(cpu, sel, cs, cpu->cpl, eip);
+    commit_cs_same(cpu, sel, cs, eip);
   }
   control_set_flags(cpu, flags, mask);
 }

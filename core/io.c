@@ -72,8 +72,20 @@ static int piece_size(const struct io_range *r, uint32_t port, int size) {
 
 static uint32_t size_mask(int size) { return size == 4 ? 0xffffffffu : (1u << (size * 8)) - 1; }
 
+/* One handler call is all it takes: the usual case. */
+static inline bool is_whole(const struct io_range *r, uint32_t offset, int size) {
+  return size <= r->ops->max_size && (offset & (uint32_t)(size - 1)) == 0 && offset + (uint32_t)size <= r->count;
+}
+
 uint32_t io_read(struct io_bus *bus, uint16_t port, int size) {
   uint32_t value = 0;
+  const struct io_range *whole = &bus->range[bus->port[port]];
+  if (whole->ops && whole->ops->read && is_whole(whole, port - whole->base, size)) {
+    value = whole->ops->read(whole->opaque, port - whole->base, size) & size_mask(size);
+    if (log_on(LOG_IOPORT))
+      log_print(LOG_IOPORT, "in  %04x/%d = %x\n", port, size, value);
+    return value;
+  }
   for (int done = 0; done < size;) {
     uint32_t at = (uint32_t)(port + done) & (PORTS - 1);
     struct io_range r = bus->range[bus->port[at]]; /* a copy: the handler may remap */
@@ -87,7 +99,13 @@ uint32_t io_read(struct io_bus *bus, uint16_t port, int size) {
 }
 
 void io_write(struct io_bus *bus, uint16_t port, int size, uint32_t value) {
-  log_print(LOG_IOPORT, "out %04x/%d = %x\n", port, size, value & size_mask(size));
+  if (log_on(LOG_IOPORT))
+    log_print(LOG_IOPORT, "out %04x/%d = %x\n", port, size, value & size_mask(size));
+  const struct io_range *whole = &bus->range[bus->port[port]];
+  if (whole->ops && whole->ops->write && is_whole(whole, port - whole->base, size)) {
+    whole->ops->write(whole->opaque, port - whole->base, size, value & size_mask(size));
+    return;
+  }
   for (int done = 0; done < size;) {
     uint32_t at = (uint32_t)(port + done) & (PORTS - 1);
     struct io_range r = bus->range[bus->port[at]];

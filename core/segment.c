@@ -33,6 +33,17 @@ void seg_from_desc(struct seg *s, uint16_t sel, struct desc d) {
   seg_update_room(s, false);
 }
 
+bool seg_cs_from_desc(struct cpu *cpu, uint16_t sel, struct desc d) {
+  struct seg *s = &cpu->seg[CS];
+  uint16_t attr = (uint16_t)(d.hi >> 8 & 0xf0ff);
+  if (s->attr == attr && s->base == desc_base(d) && s->limit == desc_limit(d)) {
+    s->sel = sel;
+    return false;
+  }
+  seg_from_desc(s, sel, d);
+  return true;
+}
+
 /* Not usable; the limit stays cached, as real mode after a null load relies on it. */
 void seg_make_null(struct seg *s, uint16_t sel) {
   s->sel = sel;
@@ -86,21 +97,6 @@ void seg_check_slow(struct cpu *cpu, int seg, uint32_t off, unsigned size, bool 
 
 /* --- descriptors --- */
 
-static inline bool desc_address(const struct cpu *cpu, uint16_t sel, uint32_t *la) {
-  uint32_t offset = sel & 0xfff8u;
-  if (sel & 4) {
-    const struct seg *ldt = &cpu->seg[LDTR];
-    if (!(ldt->attr & SEG_P) || offset + 7 > ldt->limit)
-      return false;
-    *la = ldt->base + offset;
-    return true;
-  }
-  if (offset + 7 > cpu->gdtr.limit)
-    return false;
-  *la = cpu->gdtr.base + offset;
-  return true;
-}
-
 bool seg_read_descriptor(struct cpu *cpu, uint16_t sel, uint32_t *lo, uint32_t *hi) {
   uint32_t la;
   if (!desc_address(cpu, sel, &la))
@@ -109,13 +105,6 @@ bool seg_read_descriptor(struct cpu *cpu, uint16_t sel, uint32_t *lo, uint32_t *
   *lo = (uint32_t)value;
   *hi = (uint32_t)(value >> 32);
   return true;
-}
-
-struct desc desc_fetch(struct cpu *cpu, uint16_t sel, int vector) {
-  struct desc d;
-  if (!seg_read_descriptor(cpu, sel, &d.lo, &d.hi))
-    cpu_raise_error(cpu, vector, sel & 0xfffcu);
-  return d;
 }
 
 void desc_write_hi(struct cpu *cpu, uint16_t sel, uint32_t hi) {
@@ -308,9 +297,24 @@ static void stack_check(struct cpu *cpu, const struct stack *s, uint32_t off, un
   linear_check_write(cpu, s->seg.base + off, size, s->user);
 }
 
+/* Host address of a part of the stack, if it is on one page of plain memory that the TLB has; else NULL. */
+static inline uint8_t *plain_stack(const struct cpu *cpu, uint32_t la, uint32_t size, int table) {
+  uint64_t addend = cpu->tlb[table][(la >> 12) * 2];
+  if (addend == 0 || (la & 0xfff) > 0x1000 - size)
+    return NULL;
+  return (uint8_t *)(uintptr_t)(addend + la);
+}
+
 void stack_push_all(struct cpu *cpu, struct stack *s, const uint32_t *values, unsigned count, int size) {
   uint32_t mask = stack_mask(&s->seg), total = count * (uint32_t)size;
-  uint32_t low = (s->esp - total) & mask;
+  uint32_t low = (s->esp - total) & mask, la = s->seg.base + low;
+  uint8_t *host = plain_stack(cpu, la, total, s->user ? TLB_USER_WRITE : TLB_SUP_WRITE);
+  if (size == 4 && host && (int64_t)((uint64_t)low + total - 1) + s->seg.room_write < 0) {
+    for (unsigned i = 0; i < count; i++)
+      memcpy(host + (count - 1 - i) * 4, &values[i], 4);
+    s->esp = (s->esp & ~mask) | low;
+    return;
+  }
   if (low <= mask - total + 1) { /* in one piece */
     stack_check(cpu, s, low, total);
   } else {
@@ -327,6 +331,20 @@ void stack_push_all(struct cpu *cpu, struct stack *s, const uint32_t *values, un
 uint32_t stack_peek(struct cpu *cpu, uint32_t offset, int size) {
   uint32_t off = (cpu->gpr[ESP] + offset) & stack_mask(&cpu->seg[SS]);
   return (uint32_t)linear_read(cpu, seg_linear(cpu, SS, off, (unsigned)size, false), size, cpu->cpl == 3);
+}
+
+void stack_peek_all(struct cpu *cpu, uint32_t *values, unsigned count, int size) {
+  const struct seg *ss = &cpu->seg[SS];
+  uint32_t off = cpu->gpr[ESP] & stack_mask(ss), total = count * 4;
+  const uint8_t *host = plain_stack(cpu, ss->base + off, total, cpu->cpl == 3 ? TLB_USER_READ : TLB_SUP_READ);
+  if (size == 4 && host && (int64_t)((uint64_t)off + total - 1) + ss->room_read < 0 &&
+      off + total - 1 <= stack_mask(ss)) {
+    for (unsigned i = 0; i < count; i++)
+      memcpy(&values[i], host + i * 4, 4);
+    return;
+  }
+  for (unsigned i = 0; i < count; i++)
+    values[i] = stack_peek(cpu, i * (uint32_t)size, size);
 }
 
 void stack_set_esp(struct cpu *cpu, const struct seg *ss, uint32_t esp) {

@@ -86,6 +86,7 @@ static void load_cs(struct cpu *cpu, uint16_t sel) {
     raise_sel(cpu, EXC_NP, sel);
   desc_mark_accessed(cpu, sel, &d);
   seg_from_desc(&cpu->seg[CS], sel, d);
+  cpu_update_mode(cpu);
 }
 
 static void load_data(struct cpu *cpu, int seg, uint16_t sel) {
@@ -101,9 +102,10 @@ static void load_data(struct cpu *cpu, int seg, uint16_t sel) {
     raise_sel(cpu, EXC_NP, sel);
   desc_mark_accessed(cpu, sel, &d);
   seg_from_desc(&cpu->seg[seg], sel, d);
+  cpu_update_mode(cpu);
 }
 
-/* In the incoming task: descriptors by their selectors. */
+/* In the incoming task: descriptors by their selectors. The mode is right whenever one of them faults. */
 static void load_segments(struct cpu *cpu, const struct tss *t) {
   load_ldt(cpu, t->ldt);
   if (cpu_v86(cpu))
@@ -111,6 +113,7 @@ static void load_segments(struct cpu *cpu, const struct tss *t) {
   load_cs(cpu, t->seg[1]);
   struct desc ss = desc_fetch_stack(cpu, t->seg[2], cpu->cpl, EXC_TS);
   seg_from_desc(&cpu->seg[SS], t->seg[2], ss);
+  cpu_update_mode(cpu);
   load_data(cpu, ES, t->seg[0]);
   load_data(cpu, DS, t->seg[3]);
   load_data(cpu, FS, t->seg[4]);

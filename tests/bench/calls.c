@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls and branches: recursion, calls through tables, an interpreter's switch, branches that depend on random data.
+ * Calls and branches: recursion, calls through tables, an interpreter's switch, branches that depend on
+ * random data.
  */
 #include "bench.h"
 
@@ -69,20 +70,20 @@ static u32 run_virtual(u32 n) {
 enum op { PUSH, LOAD, STORE, ADD, SUB, REMAINDER, LESS, ZERO, JUMP, JUMP_IF, XOR, DUP, DROP, STOP };
 
 static const u8 program[] = {
-    PUSH, 2, STORE, 0, PUSH, 0, STORE, 2,                        /* n = 2, count = 0 */
-    /* 8 */ PUSH, 2, STORE, 1,                                   /* d = 2 */
-    /* 12 */ LOAD, 1, LOAD, 0, LESS, ZERO, JUMP_IF, 38,          /* d >= n: a prime */
-    /* 20 */ LOAD, 0, LOAD, 1, REMAINDER, ZERO, JUMP_IF, 45,     /* d divides n: none */
-    /* 28 */ LOAD, 1, PUSH, 1, ADD, STORE, 1, JUMP, 12, STOP,    /* d++ */
-    /* 38 */ LOAD, 2, PUSH, 1, ADD, STORE, 2,                    /* count++ */
-    /* 45 */ LOAD, 0, PUSH, 1, ADD, DUP, STORE, 0,               /* n++ */
-    /* 53 */ PUSH, 100, LESS, JUMP_IF, 8, LOAD, 2, STOP,
+    PUSH,          2,   STORE, 0,       PUSH,      0,     STORE,   2,              /* n = 2, count = 0 */
+    /* 8 */ PUSH,  2,   STORE, 1,                                                  /* d = 2 */
+    /* 12 */ LOAD, 1,   LOAD,  0,       LESS,      ZERO,  JUMP_IF, 38,             /* d >= n: a prime */
+    /* 20 */ LOAD, 0,   LOAD,  1,       REMAINDER, ZERO,  JUMP_IF, 45,             /* d divides n: none */
+    /* 28 */ LOAD, 1,   PUSH,  1,       ADD,       STORE, 1,       JUMP, 12, STOP, /* d++ */
+    /* 38 */ LOAD, 2,   PUSH,  1,       ADD,       STORE, 2,                       /* count++ */
+    /* 45 */ LOAD, 0,   PUSH,  1,       ADD,       DUP,   STORE,   0,              /* n++ */
+    /* 53 */ PUSH, 100, LESS,  JUMP_IF, 8,         LOAD,  2,       STOP,
 };
 
 static BENCH_NOINLINE u32 interpret(const u8 *code) {
   u32 stack[64], variables[8] = {0}, *sp = stack, count = 0;
   for (const u8 *pc = code;; count++) {
-    switch ((enum op)*pc++) {
+    switch ((enum op) * pc++) {
     case PUSH: *sp++ = *pc++; break;
     case LOAD: *sp++ = variables[*pc++ & 7]; break;
     case STORE: variables[*pc++ & 7] = *--sp; break;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The list of kernels and what all of them share: the choice by name, and the four functions that a compiler may call
- * on its own account. Those are ours in the native program too, so that both sides run the same code.
+ * The list of kernels and what all of them share: the choice by name, and the four functions that a compiler
+ * may call on its own account. Those are ours in the native program too, so that both sides run the same
+ * code.
  */
 #include "bench.h"
 
@@ -9,8 +10,8 @@ u8 *bench_arena;
 u8 *bench_code;
 
 const struct bench_kernel *const bench_tables[] = {
-    bench_integer, bench_crypto, bench_memory, bench_calls,   bench_x87, bench_x87_only,
-    bench_sse,     bench_simd,   bench_strings, bench_selfmod, NULL,
+    bench_integer, bench_crypto, bench_memory,  bench_calls,   bench_x87,      bench_x87_only,
+    bench_sse,     bench_simd,   bench_strings, bench_selfmod, bench_segments, NULL,
 };
 
 static int contains(const char *text, const char *part, size_t length) {

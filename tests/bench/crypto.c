@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SHA-256 (FIPS 180-4), MD5 (RFC 1321) and AES-128 (FIPS 197, one table) of 4 KB, and a Lempel-Ziv compressor with its
- * decompressor on 1 MB of made-up text. Tables are computed at the start.
+ * SHA-256 (FIPS 180-4), MD5 (RFC 1321) and AES-128 (FIPS 197, one table) of 4 KB, and a Lempel-Ziv compressor
+ * with its decompressor on 1 MB of made-up text. Tables are computed at the start.
  */
 #include "bench.h"
 
@@ -25,7 +25,8 @@ static u32 sha_k[64], md5_k[64];
 static int cube_below(u64 x, u32 p) {
   /* x^3 in units of 2^-96 needs 105 bits: by halves, keeping the top. */
   u64 hi = x >> 32, lo = x & 0xffffffff;
-  u64 square_lo = lo * lo, square_mid = 2 * hi * lo + (square_lo >> 32), square_hi = hi * hi + (square_mid >> 32);
+  u64 square_lo = lo * lo, square_mid = 2 * hi * lo + (square_lo >> 32),
+      square_hi = hi * hi + (square_mid >> 32);
   u64 s2 = square_hi, s1 = square_mid & 0xffffffff, s0 = square_lo & 0xffffffff;
   u64 c0 = s0 * lo, c1 = s1 * lo + (c0 >> 32), d1 = s0 * hi + (c1 & 0xffffffff);
   u64 c2 = s2 * lo + (c1 >> 32) + s1 * hi + (d1 >> 32), c3 = s2 * hi + (c2 >> 32);
@@ -71,7 +72,8 @@ static BENCH_NOINLINE void sha_block(u32 h[8], const u8 *p) {
 static u32 run_sha(u32 n) {
   u32 sum = 0;
   for (u32 k = 0; k < n; k++) {
-    u32 h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    u32 h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     for (int i = 0; i < BUFFER; i += 64)
       sha_block(h, buffer + i);
     sum = bench_mix(sum, h[0] ^ h[7]);
@@ -92,11 +94,11 @@ static BENCH_NOINLINE void md5_block(u32 h[4], const u8 *p) {
   static const u8 shift[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
   const u32 *w = (const u32 *)(const void *)p;
   u32 a = h[0], b = h[1], c = h[2], d = h[3];
-#define MD5_STEP(f, word, i) \
-  do { \
-    u32 t = a + (f) + md5_k[i] + w[word]; \
-    a = d, d = c, c = b; \
-    b += rol(t, shift[(i) / 16][(i) & 3]); \
+#define MD5_STEP(f, word, i)                                                                                 \
+  do {                                                                                                       \
+    u32 t = a + (f) + md5_k[i] + w[word];                                                                    \
+    a = d, d = c, c = b;                                                                                     \
+    b += rol(t, shift[(i) / 16][(i)&3]);                                                                     \
   } while (0)
 #pragma GCC unroll 16
   for (int i = 0; i < 16; i++)
@@ -155,7 +157,8 @@ static void init_aes(void) {
     u32 t = aes_key[i - 1];
     if (i % 4 == 0) {
       t = ror(t, 8);
-      t = sbox[t & 255] | (u32)sbox[t >> 8 & 255] << 8 | (u32)sbox[t >> 16 & 255] << 16 | (u32)sbox[t >> 24] << 24;
+      t = sbox[t & 255] | (u32)sbox[t >> 8 & 255] << 8 | (u32)sbox[t >> 16 & 255] << 16 |
+          (u32)sbox[t >> 24] << 24;
       t ^= round;
       round = gf_times(round, 2);
     }
@@ -176,8 +179,9 @@ static BENCH_NOINLINE void aes_block(u32 s[4]) {
       s[i] = t[i];
   }
   for (int i = 0; i < 4; i++)
-    t[i] = aes_key[40 + i] ^ (sbox[s[i] & 255] | (u32)sbox[s[(i + 1) & 3] >> 8 & 255] << 8 |
-                              (u32)sbox[s[(i + 2) & 3] >> 16 & 255] << 16 | (u32)sbox[s[(i + 3) & 3] >> 24] << 24);
+    t[i] = aes_key[40 + i] ^
+           (sbox[s[i] & 255] | (u32)sbox[s[(i + 1) & 3] >> 8 & 255] << 8 |
+            (u32)sbox[s[(i + 2) & 3] >> 16 & 255] << 16 | (u32)sbox[s[(i + 3) & 3] >> 24] << 24);
   for (int i = 0; i < 4; i++)
     s[i] = t[i];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scalar floating point: planets, a Mandelbrot set, the spectral norm of a matrix, a triangle rasteriser. Compiled
- * twice, for the x87 unit and for SSE2; BENCH_TABLE names the table and BENCH_UNIT the unit.
+ * Scalar floating point: planets, a Mandelbrot set, the spectral norm of a matrix, a triangle rasteriser.
+ * Compiled twice, for the x87 unit and for SSE2; BENCH_TABLE names the table and BENCH_UNIT the unit.
  */
 #include "bench.h"
 

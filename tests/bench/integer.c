@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Integer kernels: the mix of lists, matrices, a state machine and a CRC that CoreMark made popular, the records and
- * strings that Dhrystone did, and arithmetic by itself: long numbers, division, bits. The programs are our own.
+ * Integer kernels: the mix of lists, matrices, a state machine and a CRC that CoreMark made popular, the
+ * records and strings that Dhrystone did, and arithmetic by itself: long numbers, division, bits. The
+ * programs are our own.
  */
 #include "bench.h"
 
@@ -280,8 +281,11 @@ static u32 run_big(u32 n) {
     }
     u32 *p = big_a, *q = big_c, count = LIMBS;
     /* A carry through the whole number, which C cannot say. */
-    __asm__ volatile("clc\n1: movl (%1), %%eax\n adcl %%eax, (%0)\n leal 4(%0), %0\n leal 4(%1), %1\n decl %2\n jnz 1b"
-                     : "+r"(p), "+r"(q), "+r"(count) : : "eax", "cc", "memory");
+    __asm__ volatile(
+        "clc\n1: movl (%1), %%eax\n adcl %%eax, (%0)\n leal 4(%0), %0\n leal 4(%1), %1\n decl %2\n jnz 1b"
+        : "+r"(p), "+r"(q), "+r"(count)
+        :
+        : "eax", "cc", "memory");
   }
   u32 sum = 0;
   for (int i = 0; i < 2 * LIMBS; i++)

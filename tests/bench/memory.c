@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory kernels: sorting, a search tree and lists larger and smaller than the caches and TLBs, scattered updates.
+ * Memory kernels: sorting, a search tree and lists larger and smaller than the caches and TLBs, scattered
+ * updates.
  */
 #include "bench.h"
 
@@ -99,7 +100,8 @@ struct link {
 
 static struct link *chase_at;
 
-/* A cycle through all: i -> 5 i + odd has full period modulo a power of two, and the multiplier scatters it. */
+/* A cycle through all: i -> 5 i + odd has full period modulo a power of two, and the multiplier scatters it.
+ */
 static void make_chain(u32 count) {
   struct link *v = (struct link *)(void *)bench_arena;
   for (u32 i = 0; i < count; i++) {

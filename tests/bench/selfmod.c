@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs that write where they run: a patched operand, data on the page of the code that changes it, and code that is
- * generated, run twenty times and replaced.
+ * Programs that write where they run: a patched operand, data on the page of the code that changes it, and
+ * code that is generated, run twenty times and replaced.
  */
 #include "bench.h"
 
@@ -22,9 +22,7 @@ static u32 call_code(u8 *p) {
 
 static u32 *data_word(void) { return (u32 *)(void *)(bench_code + 2048); }
 
-static void init_patch(void) {
-  *put_op(bench_code, 0xb8, 0) = 0xc3; /* mov eax, N; ret */
-}
+static void init_patch(void) { *put_op(bench_code, 0xb8, 0) = 0xc3; /* mov eax, N; ret */ }
 
 static u32 run_patch(u32 n) {
   u32 sum = 0;

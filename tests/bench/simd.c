@@ -35,20 +35,19 @@ static u32 run_blend_sse2(u32 n) {
   __asm__ volatile("pxor %%xmm7, %%xmm7\n movdqa %0, %%xmm6" : : "m"(alphas) : "xmm6", "xmm7");
   for (u32 k = 0; k < n; k++) {
     u32 offset = 0;
-    __asm__ volatile(
-        "1: movdqa %c1(%0), %%xmm0\n movdqa %c2(%0), %%xmm1\n"
-        "movdqa %%xmm0, %%xmm2\n movdqa %%xmm1, %%xmm3\n"
-        "punpcklbw %%xmm7, %%xmm0\n punpckhbw %%xmm7, %%xmm2\n"
-        "punpcklbw %%xmm7, %%xmm1\n punpckhbw %%xmm7, %%xmm3\n"
-        "psubw %%xmm1, %%xmm0\n psubw %%xmm3, %%xmm2\n"
-        "pmullw %%xmm6, %%xmm0\n pmullw %%xmm6, %%xmm2\n"
-        "psraw $8, %%xmm0\n psraw $8, %%xmm2\n"
-        "paddw %%xmm1, %%xmm0\n paddw %%xmm3, %%xmm2\n"
-        "packuswb %%xmm2, %%xmm0\n movdqa %%xmm0, %c3(%0)\n"
-        "addl $16, %0\n cmpl $1024, %0\n jb 1b"
-        : "+r"(offset)
-        : "i"(pixels_a), "i"(pixels_b), "i"(pixels_c)
-        : "xmm0", "xmm1", "xmm2", "xmm3", "cc", "memory");
+    __asm__ volatile("1: movdqa %c1(%0), %%xmm0\n movdqa %c2(%0), %%xmm1\n"
+                     "movdqa %%xmm0, %%xmm2\n movdqa %%xmm1, %%xmm3\n"
+                     "punpcklbw %%xmm7, %%xmm0\n punpckhbw %%xmm7, %%xmm2\n"
+                     "punpcklbw %%xmm7, %%xmm1\n punpckhbw %%xmm7, %%xmm3\n"
+                     "psubw %%xmm1, %%xmm0\n psubw %%xmm3, %%xmm2\n"
+                     "pmullw %%xmm6, %%xmm0\n pmullw %%xmm6, %%xmm2\n"
+                     "psraw $8, %%xmm0\n psraw $8, %%xmm2\n"
+                     "paddw %%xmm1, %%xmm0\n paddw %%xmm3, %%xmm2\n"
+                     "packuswb %%xmm2, %%xmm0\n movdqa %%xmm0, %c3(%0)\n"
+                     "addl $16, %0\n cmpl $1024, %0\n jb 1b"
+                     : "+r"(offset)
+                     : "i"(pixels_a), "i"(pixels_b), "i"(pixels_c)
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "cc", "memory");
   }
   return sum_pixels();
 }
@@ -56,21 +55,20 @@ static u32 run_blend_sse2(u32 n) {
 static u32 run_blend_mmx(u32 n) {
   for (u32 k = 0; k < n; k++) {
     u32 offset = 0;
-    __asm__ volatile(
-        "pxor %%mm7, %%mm7\n movq %4, %%mm6\n"
-        "1: movq %c1(%0), %%mm0\n movq %c2(%0), %%mm1\n"
-        "movq %%mm0, %%mm2\n movq %%mm1, %%mm3\n"
-        "punpcklbw %%mm7, %%mm0\n punpckhbw %%mm7, %%mm2\n"
-        "punpcklbw %%mm7, %%mm1\n punpckhbw %%mm7, %%mm3\n"
-        "psubw %%mm1, %%mm0\n psubw %%mm3, %%mm2\n"
-        "pmullw %%mm6, %%mm0\n pmullw %%mm6, %%mm2\n"
-        "psraw $8, %%mm0\n psraw $8, %%mm2\n"
-        "paddw %%mm1, %%mm0\n paddw %%mm3, %%mm2\n"
-        "packuswb %%mm2, %%mm0\n movq %%mm0, %c3(%0)\n"
-        "addl $8, %0\n cmpl $1024, %0\n jb 1b\n emms"
-        : "+r"(offset)
-        : "i"(pixels_a), "i"(pixels_b), "i"(pixels_c), "m"(alphas)
-        : "cc", "memory", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
+    __asm__ volatile("pxor %%mm7, %%mm7\n movq %4, %%mm6\n"
+                     "1: movq %c1(%0), %%mm0\n movq %c2(%0), %%mm1\n"
+                     "movq %%mm0, %%mm2\n movq %%mm1, %%mm3\n"
+                     "punpcklbw %%mm7, %%mm0\n punpckhbw %%mm7, %%mm2\n"
+                     "punpcklbw %%mm7, %%mm1\n punpckhbw %%mm7, %%mm3\n"
+                     "psubw %%mm1, %%mm0\n psubw %%mm3, %%mm2\n"
+                     "pmullw %%mm6, %%mm0\n pmullw %%mm6, %%mm2\n"
+                     "psraw $8, %%mm0\n psraw $8, %%mm2\n"
+                     "paddw %%mm1, %%mm0\n paddw %%mm3, %%mm2\n"
+                     "packuswb %%mm2, %%mm0\n movq %%mm0, %c3(%0)\n"
+                     "addl $8, %0\n cmpl $1024, %0\n jb 1b\n emms"
+                     : "+r"(offset)
+                     : "i"(pixels_a), "i"(pixels_b), "i"(pixels_c), "m"(alphas)
+                     : "cc", "memory", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
   }
   return sum_pixels();
 }

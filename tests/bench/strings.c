@@ -101,10 +101,13 @@ static u32 run_sse_copy(u32 n) {
     u8 *to = bench_arena + 2 * BIG;
     const u8 *from = bench_arena;
     u32 count = SMALL / 64;
-    __asm__ volatile("1: movdqa (%1), %%xmm0\n movdqa 16(%1), %%xmm1\n movdqa 32(%1), %%xmm2\n movdqa 48(%1), %%xmm3\n"
-                     "movdqa %%xmm0, (%0)\n movdqa %%xmm1, 16(%0)\n movdqa %%xmm2, 32(%0)\n movdqa %%xmm3, 48(%0)\n"
-                     "addl $64, %1\n addl $64, %0\n decl %2\n jnz 1b"
-                     : "+r"(to), "+r"(from), "+r"(count) : : "xmm0", "xmm1", "xmm2", "xmm3", "cc", "memory");
+    __asm__ volatile(
+        "1: movdqa (%1), %%xmm0\n movdqa 16(%1), %%xmm1\n movdqa 32(%1), %%xmm2\n movdqa 48(%1), %%xmm3\n"
+        "movdqa %%xmm0, (%0)\n movdqa %%xmm1, 16(%0)\n movdqa %%xmm2, 32(%0)\n movdqa %%xmm3, 48(%0)\n"
+        "addl $64, %1\n addl $64, %0\n decl %2\n jnz 1b"
+        : "+r"(to), "+r"(from), "+r"(count)
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "cc", "memory");
   }
   return sum_at(bench_arena + 2 * BIG, SMALL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What only the x87 unit has: transcendental instructions, and conversions with changes of the rounding mode. */
+/* What only the x87 unit has: transcendental instructions, and conversions with changes of the rounding mode.
+ */
 #include "bench.h"
 
 static u32 run_trigonometry(u32 n) {
@@ -31,7 +32,8 @@ static u32 run_conversion(u32 n) {
   for (u32 k = 0; k < n; k++) {
     for (int i = 0; i < 64; i++)
       __asm__ volatile("fildl %1\n fmuls %2\n fldcw %3\n fistpl %0\n fldcw %4"
-                       : "=m"(out[i]) : "m"(in[i]), "m"((const float){0.37f}), "m"(down), "m"(old));
+                       : "=m"(out[i])
+                       : "m"(in[i]), "m"((const float){0.37f}), "m"(down), "m"(old));
     sum = bench_mix(sum, (u32)(out[k & 63] + out[13]));
   }
   return sum;

@@ -33,6 +33,7 @@ struct board_config {
   const char *kernel, *initrd, *append;
   bool vga; /* std VGA; false with -vga none */
   uint16_t debug_exit_port, debug_exit_size; /* 0 = no isa-debug-exit */
+  bool testdev; /* pc-testdev */
   bool hpet;
   bool rtc_localtime;
   time_t rtc_base; /* -1: host's time of day (counted mode: 2000-01-01 00:00 UTC); else -rtc base= */

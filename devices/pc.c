@@ -27,6 +27,7 @@
 #include "devices/ioapic.h"
 #include "devices/isa_debug_exit.h"
 #include "devices/parallel.h"
+#include "devices/pc_testdev.h"
 #include "devices/pcspk.h"
 #include "devices/pic.h"
 #include "devices/piix3.h"
@@ -44,6 +45,7 @@
 
 #define IOAPIC_ADDR 0xfec00000u
 #define HPET_ADDR 0xfed00000u
+#define TESTDEV_ADDR 0xff000000u
 #define APIC_ADDR 0xfee00000u
 
 #define SLOT(slot, function) ((slot) << 3 | (function))
@@ -65,13 +67,15 @@ static void device_irq(void *opaque, int n, int level) { set_isa_line(opaque, n,
 static void pci_irq(void *opaque, int n, int level) { set_isa_line(opaque, n, PC_IRQ_PCI, level); }
 static void sci_irq(void *opaque, int n, int level) { set_isa_line(opaque, n, PC_IRQ_SCI, level); }
 
-static void hpet_irq(void *opaque, int n, int level) {
-  struct pc *pc = opaque;
+static void set_any_line(struct pc *pc, int n, enum pc_irq_source source, int level) {
   if (n < PC_ISA_IRQS)
-    set_isa_line(pc, n, PC_IRQ_HPET, level);
+    set_isa_line(pc, n, source, level);
   else if (pc->ioapic)
     ioapic_set_irq(pc->ioapic, n, level);
 }
+
+static void hpet_irq(void *opaque, int n, int level) { set_any_line(opaque, n, PC_IRQ_HPET, level); }
+static void test_irq(void *opaque, int n, int level) { set_any_line(opaque, n, PC_IRQ_TEST, level); }
 
 /* Timer and clock chip pass through the HPET, which may take their lines over. */
 static void legacy_timer_irq(void *opaque, int n, int level) {
@@ -334,6 +338,13 @@ static int add_input(struct pc *pc) {
   return pc->i8042 ? 0 : -errno;
 }
 
+static int add_testdev(struct pc *pc) {
+  struct device_args args = {.id = "pc-testdev", .port = {0xe0, 0xe4, 0x2000}, .addr = {TESTDEV_ADDR}};
+  for (int i = 0; i < PC_TESTDEV_LINES; i++)
+    args.irq[i] = line(pc, test_irq, i);
+  return add(pc, &pc_testdev_class, &args) ? 0 : -errno;
+}
+
 static int add_ports(struct pc *pc) {
   static const struct {
     const char *id;
@@ -368,6 +379,8 @@ static int add_ports(struct pc *pc) {
                                  .port = {pc->config.debug_exit_port},
                                  .config = &(struct isa_debug_exit_config){pc->config.debug_exit_size, debug_exit,
                                                                            pc}}))
+    return -errno;
+  if (pc->config.testdev && add_testdev(pc) < 0)
     return -errno;
   int error = io_map(pc->machine->io, 0xf0, 2, &coprocessor_ops, pc, "coprocessor");
   return error ? error : io_map(pc->machine->io, 0xed, 1, &delay_ops, pc, "delay");

@@ -9,7 +9,7 @@
 #define PC_ISA_IRQS 16
 
 /* Who can pull an ISA interrupt line. */
-enum pc_irq_source { PC_IRQ_DEVICE, PC_IRQ_PCI, PC_IRQ_HPET, PC_IRQ_SCI };
+enum pc_irq_source { PC_IRQ_DEVICE, PC_IRQ_PCI, PC_IRQ_HPET, PC_IRQ_SCI, PC_IRQ_TEST };
 
 struct pc {
   struct machine *machine;

@@ -67,6 +67,7 @@ struct options {
   const char *name, *pidfile;
   const char *log_items, *log_path;
   uint16_t debug_exit_port, debug_exit_size;
+  bool testdev;
   /* parser's own */
   void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */

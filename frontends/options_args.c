@@ -197,6 +197,12 @@ int option_device(struct option_parser *p, const char *arg) {
     p->o->action = ACTION_DEVICE_HELP;
     return 0;
   }
+  if (!strcmp(key, "pc-testdev")) {
+    if (option_next(p, &list, &key, &value))
+      return option_error(p, "-device pc-testdev takes no options: '%s'", key);
+    p->o->testdev = true;
+    return 0;
+  }
   if (strcmp(key, "isa-debug-exit"))
     return option_error(p, "-device %s: this machine has no such device to add; '-device help' lists them",
                         key);

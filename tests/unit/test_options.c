@@ -236,6 +236,9 @@ START_TEST(debug_exit) {
   bad("-device isa-debug-exit,iobase=65536", "number from 1");
   bad("-device isa-debug-exit,iobase=0xffff,iosize=4", "beyond");
   bad("-device e1000", "no such device");
+  good("-device pc-testdev -device isa-debug-exit");
+  ck_assert(o.testdev);
+  bad("-device pc-testdev,iobase=1", "no options");
 }
 END_TEST
 

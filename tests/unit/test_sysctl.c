@@ -3,6 +3,7 @@
 #include "devices/debugcon.h"
 #include "devices/isa_debug_exit.h"
 #include "devices/parallel.h"
+#include "devices/pc_testdev.h"
 #include "devices/pcspk.h"
 #include "devices/pit.h"
 #include "devices/sysctl.h"
@@ -160,6 +161,26 @@ START_TEST(debug_ports) {
 }
 END_TEST
 
+START_TEST(test_device) {
+  struct rig *r = setup();
+  rig_add(r, &pc_testdev_class,
+          &(struct device_args){.id = "test", .port = {0xe0, 0xe4, 0x2000}, .addr = {0xff000000u}});
+  io_write(r->set.io, 0xe0, 4, 0x12345678);
+  ck_assert_uint_eq(io_read(r->set.io, 0xe0, 4), 0x12345678);
+  ck_assert_uint_eq(rig_in(r, 0xe1), 0x56);
+  io_write(r->set.io, 0xe2, 2, 0xabcd);
+  ck_assert_uint_eq(io_read(r->set.io, 0xe0, 4), 0xabcd5678);
+  rig_out(r, 0x2000 + 14, 1);
+  ck_assert_int_eq(r->level[14], 1);
+  rig_out(r, 0x2000 + 14, 0);
+  ck_assert_int_eq(r->level[14], 0);
+  rig_mmio_out(r, 0xff00fffc, 0xdeadbeef);
+  ck_assert_uint_eq(mem_read(r->set.mem, 0xff00fffe, 2), 0xdead);
+  ck_assert_uint_eq(mem_read(r->set.mem, 0xff00fffc, 4), 0xdeadbeef);
+  rig_free(r);
+}
+END_TEST
+
 START_TEST(fuzz) {
   static const uint16_t ports[] = {0x61, 0x92, 0x42, 0x43, 0x378, 0x379, 0x37a, 0x402, 0xf4};
   struct rig *r = setup();
@@ -175,4 +196,4 @@ START_TEST(fuzz) {
 }
 END_TEST
 
-RIG_SUITE(sysctl, port_b, beep, port_a, printer, debug_ports, fuzz)
+RIG_SUITE(sysctl, port_b, beep, port_a, printer, debug_ports, test_device, fuzz)

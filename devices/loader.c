@@ -174,7 +174,7 @@ static int plan_linux(struct load_plan *plan, const struct load_file *f, const c
 #define MB_MUST 0x0000ffffu
 #define MB_ADDRESSES 0x00010000u
 
-#define MBI_ADDR 0x9000u
+#define MBI_ADDR 0x1000u
 #define MBI_MAX 0x2000u
 #define MBI_FLAGS 0
 #define MBI_CMDLINE 16
@@ -184,7 +184,7 @@ static int plan_linux(struct load_plan *plan, const struct load_file *f, const c
 #define MBI_SIZE 128u
 #define MBI_HAS (1u << 0 | 1u << 2 | 1u << 3 | 1u << 6 | 1u << 9) /* memory, command line, modules, map, loader */
 
-#define LOW_FIRST 0x10000u /* what the option ROM leaves alone */
+#define LOW_FIRST 0x8000u /* what the option ROM leaves alone */
 #define LOW_LAST 0x9f000u
 
 static const uint8_t *multiboot_header(const struct load_file *f) {

@@ -36,6 +36,7 @@ struct apic {
   uint32_t lvt[LVT_COUNT];
   uint32_t isr[8], tmr[8], irr[8];
   uint32_t tmict, tdcr;
+  bool expired; /* a one-shot count ended: whatever the mode becomes, only a new initial count starts it again */
   int64_t timer_start; /* ns */
   int64_t expiry;      /* next, in bus clocks after timer_start */
   uint8_t lint;        /* levels */
@@ -218,7 +219,7 @@ static int64_t bus_clocks(struct apic *a) { /* since timer_start */
 }
 
 static uint32_t current_count(struct apic *a) {
-  if (!a->tmict)
+  if (!a->tmict || a->expired)
     return 0;
   int64_t counts = bus_clocks(a) / divider(a);
   if (periodic(a))
@@ -243,7 +244,7 @@ static void timer_rearm(struct apic *a) {
 /* Find the next expiry after now and wait for it, if anybody wants to hear of it. */
 static void timer_update(struct apic *a) {
   timer_cancel(&a->timer);
-  if (!a->tmict || (a->lvt[LVT_TIMER] & LVT_MASKED))
+  if (!a->tmict || a->expired || (a->lvt[LVT_TIMER] & LVT_MASKED))
     return;
   int64_t period = a->tmict * divider(a), passed = bus_clocks(a) / period;
   if (passed && !periodic(a))
@@ -287,6 +288,8 @@ static void write_lvt(struct apic *a, unsigned n, uint32_t value) {
   bool was_periodic = periodic(a);
   if (!(value & LVT_LEVEL))
     keep = 0;
+  if (n == LVT_TIMER && !was_periodic && left == 0)
+    a->expired = true;
   a->lvt[n] = (value & writable[n]) | keep | (sw_enabled(a) ? 0 : LVT_MASKED);
   if (n == LVT_TIMER && was_periodic && !periodic(a))
     timer_continue(a, left);
@@ -357,6 +360,7 @@ static void apic_write32(struct apic *a, uint32_t reg, uint32_t value) {
   case 0x370: write_lvt(a, LVT_ERROR, value); break;
   case 0x380:
     a->tmict = value;
+    a->expired = false;
     a->timer_start = clock_now(a->dev.clock);
     timer_update(a);
     break;
@@ -447,6 +451,7 @@ static void registers_reset(struct apic *a) {
     a->lvt[i] = LVT_MASKED;
   a->lvt[LVT_LINT0] = APIC_EXTINT << 8;
   a->tmict = a->tdcr = 0;
+  a->expired = false;
   timer_cancel(&a->timer);
 }
 
@@ -513,6 +518,7 @@ static const struct field apic_fields[] = {
     FIELD_ARRAY(U32, struct apic, tmr),
     FIELD_ARRAY(U32, struct apic, irr),
     FIELD(U32, struct apic, tmict),
+    FIELD(BOOL, struct apic, expired),
     FIELD(U32, struct apic, tdcr),
     FIELD(I64, struct apic, timer_start),
     FIELD(I64, struct apic, expiry),

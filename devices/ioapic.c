@@ -2,8 +2,8 @@
 /*
  * I/O APIC (Intel 82093AA datasheet, order number 290566): 24 pins, edge and level triggering, remote IRR.
  *
- * An edge on a masked pin is remembered and delivered when the pin is unmasked (the chip loses it). Polarity
- * is ignored: levels arrive as active or inactive. Not modelled: the arbitration register, delivery status.
+ * An edge on a masked pin is lost, as the datasheet says (3.2.4, interrupt mask). Polarity is ignored: levels arrive
+ * as active or inactive. Not modelled: the arbitration register, delivery status.
  */
 #include "devices/ioapic.h"
 
@@ -21,11 +21,11 @@ struct ioapic {
   uint8_t index;
   uint32_t id;
   uint32_t line;                                /* levels */
-  uint32_t edge;                                /* edges not delivered yet */
   uint32_t low[IOAPIC_PINS], high[IOAPIC_PINS]; /* redirection table */
 };
 
-static void service(struct ioapic *s, int pin) {
+/* A level may want service, or there was an edge. */
+static void service(struct ioapic *s, int pin, bool edge) {
   uint32_t *low = &s->low[pin], bit = 1u << pin;
   bool level = *low & ENTRY_LEVEL;
   if (*low & ENTRY_MASKED)
@@ -34,10 +34,8 @@ static void service(struct ioapic *s, int pin) {
     if (!(s->line & bit) || (*low & ENTRY_REMOTE_IRR))
       return;
     *low |= ENTRY_REMOTE_IRR;
-  } else {
-    if (!(s->edge & bit))
-      return;
-    s->edge &= ~bit;
+  } else if (!edge) {
+    return;
   }
   if (s->config.deliver)
     s->config.deliver(s->config.opaque, (uint8_t)(s->high[pin] >> 24), *low & ENTRY_LOGICAL,
@@ -51,11 +49,8 @@ void ioapic_set_irq(void *ioapic, int n, int level) {
   if (!!(s->line & bit) == !!level)
     return;
   s->line ^= bit;
-  if (!level)
-    return;
-  if (!(s->low[n] & ENTRY_LEVEL))
-    s->edge |= bit;
-  service(s, n);
+  if (level)
+    service(s, n, true);
 }
 
 void ioapic_eoi(void *ioapic, uint8_t vector) {
@@ -64,7 +59,7 @@ void ioapic_eoi(void *ioapic, uint8_t vector) {
     if (!(s->low[pin] & ENTRY_REMOTE_IRR) || (uint8_t)s->low[pin] != vector)
       continue;
     s->low[pin] &= ~ENTRY_REMOTE_IRR;
-    service(s, pin);
+    service(s, pin, false);
   }
 }
 
@@ -76,9 +71,7 @@ static void write_entry(struct ioapic *s, unsigned reg, uint32_t value) {
   }
   uint32_t keep = value & ENTRY_LEVEL ? s->low[pin] & ENTRY_REMOTE_IRR : 0;
   s->low[pin] = (value & ENTRY_WRITABLE_LOW) | keep;
-  if (value & ENTRY_LEVEL)
-    s->edge &= ~(1u << pin);
-  service(s, (int)pin);
+  service(s, (int)pin, false);
 }
 
 static uint32_t read_register(const struct ioapic *s) {
@@ -126,7 +119,6 @@ static void ioapic_reset(struct device *dev) {
   struct ioapic *s = DEVICE(struct ioapic, dev);
   s->index = 0;
   s->id = 0;
-  s->edge = 0;
   for (int pin = 0; pin < IOAPIC_PINS; pin++) {
     s->low[pin] = ENTRY_MASKED;
     s->high[pin] = 0;
@@ -145,7 +137,6 @@ static const struct field ioapic_fields[] = {
     FIELD(U8, struct ioapic, index),
     FIELD(U32, struct ioapic, id),
     FIELD(U32, struct ioapic, line),
-    FIELD(U32, struct ioapic, edge),
     FIELD_ARRAY(U32, struct ioapic, low),
     FIELD_ARRAY(U32, struct ioapic, high),
     FIELDS_END,

@@ -168,7 +168,10 @@ START_TEST(edge_pin) {
   ioapic_set_irq(ioapic, 4, 1);
   ioapic_set_irq(ioapic, 4, 0);
   ck_assert_int_eq(r->level[0], 0);
-  pin(r, 4, 0x00044); /* the edge was remembered */
+  pin(r, 4, 0x00044); /* the edge was lost */
+  ck_assert_int_eq(r->level[0], 0);
+  ioapic_set_irq(ioapic, 4, 1);
+  ck_assert_int_eq(r->level[0], 1);
   ck_assert_int_eq(apic_ack(apic), 0x44);
   eoi(r);
   ck_assert_int_eq(r->level[0], 0);

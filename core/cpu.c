@@ -137,7 +137,7 @@ void cpu_update_mode(struct cpu *cpu) {
     cpu->align_check = align_check;
     tlb_flush(cpu, false);
   }
-  uint32_t mode = compute_mode(cpu);
+  uint32_t mode = compute_mode(cpu) | (cpu->mode & MODE_ENGINE);
   const struct seg *cs = &cpu->seg[CS];
   if (mode == cpu->mode && cs->base == cpu->mode_cs_base && cs->limit == cpu->mode_cs_limit)
     return;

@@ -154,6 +154,8 @@ struct fxsave {
 #define MODE_BASE0_CS 0x4000u /* CS base is 0 (limit may be smaller) */
 #define MODE_SEG64K 0x8000u /* DS, ES, SS are readable, writable, expand-up, limit >= 0xffff */
 #define MODE_DF 0x20000u /* EFLAGS.DF; kept by the translator only */
+#define MODE_WINDOW 0x40000u /* the address space has a window; kept by the translator only */
+#define MODE_ENGINE (MODE_DF | MODE_WINDOW)
 #define MODE_MP_TS 0x10000u /* CR0.MP and CR0.TS: WAIT raises #NM */
 
 /* Reasons to leave translated code or the interpreter's inner loop; bits of cpu->pending. */
@@ -257,6 +259,7 @@ struct cpu {
   void (*on_tlb_flush_page)(struct cpu *, uint32_t la); /* INVLPG */
   void (*on_tlb_flush)(struct cpu *, bool keep_global); /* linear to physical mapping changed */
   void (*on_mode_change)(struct cpu *); /* mode, CS base or limit changed */
+  void (*on_protect)(struct cpu *, const uint8_t *host_page); /* it must not be written unnoticed any more */
   void (*on_ferr)(struct cpu *, int level); /* FERR# changed (x87 error with CR0.NE clear); set by the board */
   void (*on_apic_base)(struct cpu *, uint64_t value); /* WRMSR IA32_APIC_BASE; set by the board, may be NULL */
 

@@ -291,6 +291,8 @@ static void note_write(struct mem *m, const struct mem_page *p, uint32_t pa, uns
     mem_log_mark(b, off, MEM_PAGE);
     alias_flags(m, b, off, PAGE_LOG, 0);
   }
+  if ((p->flags & PAGE_SHADOWED) && m->on_table_write)
+    m->on_table_write(m->listener, b, off + pa % MEM_PAGE, size);
   if ((p->flags & PAGE_CODE) && m->on_code_write) {
     unsigned i = 0;
     for (struct mem_page *q; (q = alias_next(m, b, off, &i));)
@@ -419,4 +421,10 @@ void mem_set_code(struct mem *m, uint32_t pa, bool code) {
     if (!alias_has_code(m, p->block, page_offset(p)))
       alias_flags(m, p->block, page_offset(p), PAGE_CODE, 0);
   }
+}
+
+void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool table) {
+  alias_flags(m, b, offset, table ? 0 : PAGE_SHADOWED, table ? PAGE_SHADOWED : 0);
+  if (table && m->on_protect)
+    m->on_protect(m->listener, b->host + offset);
 }

@@ -36,6 +36,7 @@ struct mem_block {
 
 #define PAGE_CODE 0x01u /* translated code was made from this page */
 #define PAGE_LOG 0x02u /* clean page of a logged block: the first write must be noticed */
+#define PAGE_SHADOWED 0x08u /* a page table that a translator's shadow depends on: stores must be noticed */
 #define PAGE_CODE_HERE 0x04u /* PAGE_CODE is due to this very physical address, not to an alias of it */
 
 struct mem_page { /* what one guest-physical page is */
@@ -71,6 +72,8 @@ struct mem {
   /* A page became CODE or LOG: drop TLB write entries. NULL: many pages did, drop all. */
   void (*on_protect)(void *opaque, uint8_t *host_page);
   void (*on_code_write)(void *opaque, uint32_t pa, unsigned size); /* about to store into a PAGE_CODE page */
+  /* About to store `size` bytes at `offset` of a block; its page there is a PAGE_SHADOWED. */
+  void (*on_table_write)(void *opaque, struct mem_block *b, uint64_t offset, unsigned size);
   void *listener;
   struct mem_alias *alias;
   unsigned alias_count;
@@ -110,5 +113,8 @@ void mem_log_mark(struct mem_block *b, uint64_t offset, uint64_t size);
  * on all physical aliases of the page that are mapped, and on_code_write is called once for each of them.
  */
 void mem_set_code(struct mem *m, uint32_t pa, bool code);
+
+/* Set or clear PAGE_SHADOWED on every guest page that shows the host page at `offset` of b. */
+void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool table);
 
 #endif

@@ -28,7 +28,9 @@
 
 struct walk {
   uint32_t pa;
+  uint32_t pde_pa, pte_pa; /* of the entries; pte_pa only if !large. Without paging both are 0 */
   uint32_t rights; /* PTE_RW and PTE_US in effect, PTE_D and PTE_G of the last level */
+  bool accessed; /* at every level */
   bool nx, large;
 };
 
@@ -60,7 +62,7 @@ static inline uint64_t entry_read64(const struct cpu *cpu, uint32_t pa) {
 static void entry_set(struct cpu *cpu, uint32_t pa, uint32_t old, uint32_t bits) {
   const struct mem_page *p = page_of(cpu, pa);
   uint32_t value = old | bits;
-  if (p->write && p->flags == 0)
+  if (p->write && (p->flags & ~PAGE_SHADOWED) == 0) /* A and D take no right away: nobody need notice */
     memcpy(p->write + (pa & 0xfff), &value, 4);
   else
     mem_write(cpu->machine->mem, pa, 4, value);
@@ -81,6 +83,7 @@ static int walk_32bit(struct cpu *cpu, uint32_t la, uint32_t access, struct walk
   uint32_t a20 = a20_mask(cpu);
   uint32_t pde_pa = ((cpu->cr3 & ~0xfffu) | (la >> 20 & 0xffc)) & a20;
   uint32_t pde = entry_read32(cpu, pde_pa);
+  w->pde_pa = pde_pa;
   w->nx = false;
   if (!(pde & PTE_P))
     return 0;
@@ -90,6 +93,7 @@ static int walk_32bit(struct cpu *cpu, uint32_t la, uint32_t access, struct walk
       return PF_PRESENT | PF_RSVD;
     w->rights = pde & (PTE_RW | PTE_US | PTE_D | PTE_G);
     w->large = true;
+    w->accessed = pde & PTE_A;
     if (rights_deny(cpu, pde, false, access))
       return PF_PRESENT;
     uint32_t want = accessed_bits(access);
@@ -101,6 +105,7 @@ static int walk_32bit(struct cpu *cpu, uint32_t la, uint32_t access, struct walk
   }
   uint32_t pte_pa = ((pde & ~0xfffu) | (la >> 10 & 0xffc)) & a20;
   uint32_t pte = entry_read32(cpu, pte_pa);
+  w->pte_pa = pte_pa;
   if (!(pte & PTE_P))
     return 0;
   if ((pte & 0x80) && (cpu->cr4 & CR4_PSE) && !cpu_has(cpu, FEAT_PAT))
@@ -116,6 +121,7 @@ static int walk_32bit(struct cpu *cpu, uint32_t la, uint32_t access, struct walk
       entry_set(cpu, pte_pa, pte, want);
   }
   w->large = false;
+  w->accessed = pde & pte & PTE_A;
   w->rights = (rights & (PTE_RW | PTE_US)) | (pte & (PTE_D | PTE_G)) | (want & PTE_D);
   w->pa = ((pte & ~0xfffu) | (la & 0xfff)) & a20;
   return WALK_OK;
@@ -133,6 +139,7 @@ static int walk_pae(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *
     return 0;
   uint32_t pde_pa = pae_pa(pdpte & PAE_ADDR, la >> 18 & 0xff8, a20);
   uint64_t pde = entry_read64(cpu, pde_pa);
+  w->pde_pa = pde_pa;
   if (!(pde & PTE_P))
     return 0;
   if (pde & rsvd)
@@ -142,6 +149,7 @@ static int walk_pae(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *
       return PF_PRESENT | PF_RSVD;
     w->nx = (pde & PTE_NX) != 0;
     w->large = true;
+    w->accessed = pde & PTE_A;
     if (rights_deny(cpu, (uint32_t)pde, w->nx, access))
       return PF_PRESENT;
     uint32_t want = accessed_bits(access);
@@ -153,6 +161,7 @@ static int walk_pae(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *
   }
   uint32_t pte_pa = pae_pa(pde & PAE_ADDR, la >> 9 & 0xff8, a20);
   uint64_t pte = entry_read64(cpu, pte_pa);
+  w->pte_pa = pte_pa;
   if (!(pte & PTE_P))
     return 0;
   if ((pte & rsvd) || ((pte & 0x80) && !cpu_has(cpu, FEAT_PAT)))
@@ -169,6 +178,7 @@ static int walk_pae(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *
       entry_set(cpu, pte_pa, (uint32_t)pte, want);
   }
   w->large = false;
+  w->accessed = pde & pte & PTE_A;
   w->rights = (rights & (PTE_RW | PTE_US)) | ((uint32_t)pte & (PTE_D | PTE_G)) | (want & PTE_D);
   w->pa = pae_pa(pte & PAE_ADDR, la & 0xfff, a20);
   return WALK_OK;
@@ -176,7 +186,7 @@ static int walk_pae(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *
 
 static inline int walk(struct cpu *cpu, uint32_t la, uint32_t access, struct walk *w, bool commit) {
   if (!(cpu->cr0 & CR0_PG)) {
-    *w = (struct walk){.pa = la & a20_mask(cpu), .rights = PTE_RW | PTE_US | PTE_D};
+    *w = (struct walk){.pa = la & a20_mask(cpu), .rights = PTE_RW | PTE_US | PTE_D, .accessed = true};
     return WALK_OK;
   }
   return cpu->cr4 & CR4_PAE ? walk_pae(cpu, la, access, w, commit) : walk_32bit(cpu, la, access, w, commit);
@@ -213,6 +223,28 @@ bool paging_probe(const struct cpu *cpu, uint32_t la, uint32_t *pa) {
   if (walk((struct cpu *)cpu, la, 0, &w, false) != WALK_OK)
     return false;
   *pa = w.pa;
+  return true;
+}
+
+bool paging_try(struct cpu *cpu, uint32_t la, uint32_t access) {
+  struct walk w;
+  return walk(cpu, la, access, &w, true) == WALK_OK;
+}
+
+bool paging_peek(const struct cpu *cpu, uint32_t la, struct paging_leaf *leaf) {
+  struct walk w;
+  if (walk((struct cpu *)cpu, la, 0, &w, false) != WALK_OK)
+    return false;
+  *leaf = (struct paging_leaf){
+    .pa = w.pa,
+    .pde_pa = w.pde_pa,
+    .pte_pa = w.pte_pa,
+    .large = w.large,
+    .accessed = w.accessed,
+    .dirty = (w.rights & PTE_D) != 0,
+    .writable = (w.rights & PTE_RW) != 0,
+    .user = (w.rights & PTE_US) != 0,
+  };
   return true;
 }
 
@@ -351,6 +383,8 @@ static void protect_entries(struct cpu *cpu, const uint32_t *pages, uint32_t cou
 void tlb_protect_host_page(struct cpu *cpu, const uint8_t *host_page) {
   protect_entries(cpu, cpu->tlb_used, cpu->tlb_used_count, host_page);
   protect_entries(cpu, cpu->tlb_used_global, cpu->tlb_used_global_count, host_page);
+  if (cpu->on_protect)
+    cpu->on_protect(cpu, host_page);
 }
 
 /* --- accesses --- */

@@ -28,6 +28,19 @@ uint32_t paging_translate_code(struct cpu *cpu, uint32_t la, uint32_t access, bo
 /* The same without side effects and without raising, at supervisor rights: for debuggers. False if not mapped. */
 bool paging_probe(const struct cpu *cpu, uint32_t la, uint32_t *pa);
 
+/* Walk as for an access of this kind, and set A and D bits if it is allowed; false if it would fault. */
+bool paging_try(struct cpu *cpu, uint32_t la, uint32_t access);
+
+/* What the tables say of a page, for those who shadow them. */
+struct paging_leaf {
+  uint32_t pa;
+  uint32_t pde_pa, pte_pa; /* where the entries are; pte_pa only if !large; all 0 without paging */
+  bool large; /* the directory entry maps the page */
+  bool accessed; /* A at every level */
+  bool dirty, writable, user;
+};
+bool paging_peek(const struct cpu *cpu, uint32_t la, struct paging_leaf *leaf); /* no side effects; false: not mapped */
+
 /*
  * Host pointer to the byte at la, valid to the end of its page; fills the TLB. NULL if the page is
  * not plain memory for this kind of access (MMIO, code page or logged page for writes): then use

@@ -45,7 +45,7 @@ struct session { /* everything that main makes, in the order of making */
   char error[ERROR_SIZE];
 };
 
-static const struct engine *const engines[] = {&engine_tlb, &engine_interp}; /* the first is the default */
+static const struct engine *const engines[] = {&engine_window, &engine_tlb, &engine_interp}; /* the first is the default */
 #define ENGINES (sizeof engines / sizeof engines[0])
 
 /* --- the options that only print --- */
@@ -106,11 +106,11 @@ static int choose_models(struct session *s) {
   if (!s->config.cpu_model)
     return fail(s, "-cpu %s: no such model; 'dragoman -cpu help' lists them", o->cpu ? o->cpu : "max");
   for (size_t i = 0; i < ENGINES && !s->config.engine; i++)
-    if (o->accel ? !strcmp(o->accel, engines[i]->name) : engines[i] != &engine_tlb || tlb_host_supported())
+    if (o->accel ? !strcmp(o->accel, engines[i]->name) : engines[i] == &engine_interp || tlb_host_supported())
       s->config.engine = engines[i];
   if (!s->config.engine)
     return fail(s, "-accel %s: no such engine; 'dragoman -accel help' lists them", o->accel);
-  if (!o->accel && s->config.engine != &engine_tlb)
+  if (!o->accel && s->config.engine == &engine_interp)
     warn_report("this processor lacks BMI2, which the translator needs: interpreting, which is slow");
   s->config.engine_options = o->accel_options;
   s->config.ram_mb = o->ram_mb;

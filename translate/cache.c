@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/machine.h"
 #include "core/mem.h"
+#include "translate/window.h"
 
 #define MAX_BLOCKS (1u << 19)
 #define MAX_MAPS (1u << 22)
@@ -52,8 +53,9 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->hash = sparse(JIT_HASH * sizeof *j->hash);
   j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
   j->ran = sparse(RAN_BYTES);
+  j->hints = sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+  if (!j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -73,6 +75,8 @@ void jit_cache_free(struct jit *j) {
     munmap(j->insns, MAX_INSNS * sizeof *j->insns);
   if (j->hash)
     munmap(j->hash, JIT_HASH * sizeof *j->hash);
+  if (j->hints)
+    munmap(j->hints, SITE_HINTS * sizeof *j->hints);
   if (j->code_granules)
     munmap(j->code_granules, MEM_PAGES * sizeof *j->code_granules);
   if (j->ran)
@@ -259,6 +263,7 @@ const struct block *jit_block_at(const struct jit *j, const uint8_t *host) {
  */
 void jit_rekey(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
+  window_select(j);
   uint32_t base = cpu->seg[CS].base, limit = cpu->seg[CS].limit;
   uint32_t h = (cpu->mode * 0x9e3779b1u ^ base * 0x85ebca6bu ^ limit) >> 8;
   struct mode_id *m = &j->ids[(h ^ h >> 11) % JIT_IDS];

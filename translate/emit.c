@@ -34,6 +34,12 @@ void emit_op_rr(struct emitter *e, unsigned flags, int map, int opcode, int reg,
 
 static void modrm_mem(struct emitter *e, int reg, struct host_mem mem) {
   unsigned mod;
+  if (mem.base == NOREG) { /* [disp32] or [index << scale + disp32] (SDM vol. 2, table 2-3) */
+    e8(e, (unsigned)(reg & 7) << 3 | 4);
+    e8(e, (unsigned)mem.scale << 6 | (mem.index == NOREG ? 4u : (unsigned)(mem.index & 7)) << 3 | 5);
+    e32(e, (uint32_t)mem.disp);
+    return;
+  }
   if (mem.disp == 0 && (mem.base & 7) != 5)
     mod = 0;
   else if (mem.disp >= -128 && mem.disp <= 127)
@@ -55,8 +61,11 @@ static void modrm_mem(struct emitter *e, int reg, struct host_mem mem) {
 }
 
 void emit_op_rm(struct emitter *e, unsigned flags, int map, int opcode, int reg, struct host_mem mem) {
-  DGM_ASSERT(mem.base != NOREG && mem.index != RSP);
-  unsigned rex = (reg & 8 ? 4u : 0u) | (mem.index != NOREG && (mem.index & 8) ? 2u : 0u) | (mem.base & 8 ? 1u : 0u);
+  DGM_ASSERT((mem.base != NOREG || mem.window) && mem.index != RSP);
+  unsigned rex = (reg & 8 ? 4u : 0u) | (mem.index != NOREG && (mem.index & 8) ? 2u : 0u) |
+                 (mem.base != NOREG && (mem.base & 8) ? 1u : 0u);
+  if (mem.window)
+    e8(e, 0x65), e8(e, 0x67);
   prefixes(e, flags, rex, map, opcode);
   modrm_mem(e, reg, mem);
 }

@@ -13,12 +13,13 @@
 
 enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NOREG = -1 };
 
-/* A memory operand: [base + index << scale + disp]. */
+/* A memory operand: [base + index << scale + disp], or, of a window, gs:[the same in 32 bits]. */
 struct host_mem {
-  int8_t base; /* never NOREG */
+  int8_t base; /* NOREG = none; only of a window */
   int8_t index; /* NOREG = none; never RSP */
   uint8_t scale;
   int32_t disp;
+  bool window;
 };
 
 struct emitter {
@@ -27,10 +28,10 @@ struct emitter {
 };
 
 static inline struct host_mem hm_base(int base, int32_t disp) {
-  return (struct host_mem){(int8_t)base, NOREG, 0, disp};
+  return (struct host_mem){(int8_t)base, NOREG, 0, disp, false};
 }
 static inline struct host_mem hm_index(int base, int index, int scale, int32_t disp) {
-  return (struct host_mem){(int8_t)base, (int8_t)index, (uint8_t)scale, disp};
+  return (struct host_mem){(int8_t)base, (int8_t)index, (uint8_t)scale, disp, false};
 }
 
 static inline void e8(struct emitter *e, unsigned b) { *e->p++ = (uint8_t)b; }

@@ -18,7 +18,14 @@
 #include "core/segment.h"
 #include "translate/jit.h"
 #include "translate/translate.h"
+#include "translate/window.h"
 
+/* A host fault that maps a page into a window costs about what a slice of 20000 instructions does (10 us), and the
+ * window makes memory accesses about twice as fast: so many fills for each slice seen in the block are too many. */
+#define FILLS_CHECKED 64u
+#define FILLS_PER_SLICE 1u
+#define HOT_BLOCK 2u /* slices that begin in a block until it is translated for the window */
+#define HOT_SPACE 40u /* slices of a space until it gets a window */
 #define CACHE_SIZE (128u << 20)
 #define CACHE_MAX_MB 1024u
 
@@ -26,9 +33,20 @@ static _Thread_local struct jit *running; /* for the fault handler */
 
 /* --- host faults in translated code --- */
 
+/* A window was filled for the block at pc. False: it costs more than it is worth, see PAYS_PER_SLICE. */
+static bool fill_pays(struct jit *j, const uint8_t *pc) {
+  struct block *b = (struct block *)jit_block_at(j, pc);
+  if (!b || ++b->fills < FILLS_CHECKED)
+    return true;
+  bool pays = b->fills <= b->heat * FILLS_PER_SLICE || j->hot == 0;
+  b->fills = b->heat = 0;
+  return pays;
+}
+
 /*
- * Classify and redirect, nothing else: an arithmetic fault, or a general protection fault (no address: a misaligned
- * SSE operand), in translated code goes on in stub_host_fault with the faulting address in RCX.
+ * An access that its window does not hold is tried again when the page is mapped (window.h). Else classify and
+ * redirect, nothing else: an arithmetic fault, a general protection fault (no address: a misaligned SSE operand), or an
+ * access that no window can make, goes on in stub_host_fault with the faulting address in RCX.
  */
 static void on_host_fault(int sig, siginfo_t *info, void *context) {
   ucontext_t *uc = context;
@@ -38,6 +56,15 @@ static void on_host_fault(int sig, siginfo_t *info, void *context) {
   bool expected = sig == SIGFPE || (sig == SIGSEGV && info->si_code == SI_KERNEL);
   if (sig == SIGFPE && hostfpu_sigfpe(context))
     return; /* an instruction that the core tries out on the host */
+  if (inside && sig == SIGSEGV && info->si_code != SI_KERNEL && j->windows) {
+    bool write = uc->uc_mcontext.gregs[REG_ERR] & 2;
+    if (window_fault(j, (uintptr_t)info->si_addr, write)) {
+      if (fill_pays(j, pc))
+        return;
+      j->cold_block = true;
+    }
+    expected = window_holds(j, (uintptr_t)info->si_addr);
+  }
   if (!inside || !expected) {
     signal(sig, SIG_DFL); /* our own bug: fault again, and die of it */
     return;
@@ -69,6 +96,7 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
     if (!keep_global || (j->ids[i].mode & MODE_USER))
       j->ids[i].id = 0;
   memset(j->code_store, 0, sizeof j->code_store);
+  window_space_changed(j);
   jit_rekey(cpu);
 }
 
@@ -79,7 +107,7 @@ static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
     on_tlb_flush(cpu, false);
 }
 
-static void tlb_engine_flush(struct cpu *cpu) {
+static void jit_engine_flush(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
   j->flush_wanted = true;
 }
@@ -105,7 +133,7 @@ static struct block *find_block(struct jit *j, bool *keep) {
     b = jit_find(j, pa, cpu->eip, pa2 & ~(MEM_PAGE - 1), &crosses);
   }
   if (!b)
-    b = jit_translate(j, pa);
+    b = jit_translate(j, pa, j->hot == 0);
   *keep = flushed || (global && b && b->pa2 == NO_PAGE);
   return b;
 }
@@ -148,6 +176,21 @@ static void enter_block(struct jit *j, const struct block *b) {
   cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);
 }
 
+/* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as its
+ * execution is. */
+static struct block *sample(struct jit *j, struct block *b, uint32_t pa) {
+  if (b->heat < UINT16_MAX)
+    b->heat++;
+  if (!(j->cpu->mode & MODE_WINDOW) || b->hot || b->heat < j->hot)
+    return b;
+  jit_block_invalidate(j, b);
+  b = jit_translate(j, pa, true);
+  if (b)
+    b->heat = (uint16_t)j->hot;
+  j->stat.promoted++;
+  return b;
+}
+
 /* One turn: false when run() shall return. */
 static bool turn(struct jit *j, uint32_t *link) {
   struct cpu *cpu = j->cpu;
@@ -163,6 +206,7 @@ static bool turn(struct jit *j, uint32_t *link) {
   if (j->flush_wanted) {
     j->flush_wanted = false;
     *link = 0;
+    windows_drop_all(j);
     jit_flush(j);
   }
   if ((cpu->mode & MODE_SINGLE) || cpu->shadow != SHADOW_NONE || (cpu->eflags & FL_RF) || j->step_wanted) {
@@ -175,6 +219,11 @@ static bool turn(struct jit *j, uint32_t *link) {
   uint64_t flushes = j->stat.flushes;
   bool keep;
   struct block *b = find_block(j, &keep);
+  if (b && j->slice_begins && j->windows) {
+    *link = 0;
+    b = sample(j, b, b->pa);
+  }
+  j->slice_begins = false;
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
     if (b && !cpu->machine->config.counted)
@@ -191,12 +240,16 @@ static bool turn(struct jit *j, uint32_t *link) {
   return true;
 }
 
-static void tlb_run(struct cpu *cpu) {
+static void jit_run(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
   sigjmp_buf env;
   sigjmp_buf *outer = cpu->fault_env;
   volatile uint32_t link = 0;
   running = j;
+  window_enter(j);
+  if (j->windows && window_sample(j))
+    jit_rekey(cpu);
+  j->slice_begins = true;
   if (sigsetjmp(env, 0)) {
     cpu->fault_env = &env;
     cpu_deliver_exception(cpu); /* may raise again: comes back here */
@@ -220,10 +273,16 @@ bool tlb_host_supported(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2);
 }
 
-/* "cache=N" (size of the code cache in MB) and "verify=on|off", comma between them. False: neither. */
-static bool parse_options(const char *options, size_t *size, bool *verify) {
-  *size = CACHE_SIZE;
-  *verify = false;
+struct jit_options {
+  size_t cache; /* bytes */
+  bool verify;
+  unsigned hot_block, hot_space;
+};
+
+/* "cache=N" (size of the code cache in MB), "verify=on|off", "hot=on" (use windows at once, everywhere: for tests), comma
+ * between them. False: none of these. */
+static bool parse_options(const char *options, struct jit_options *o) {
+  *o = (struct jit_options){CACHE_SIZE, false, HOT_BLOCK, HOT_SPACE};
   for (const char *p = options ? options : ""; *p;) {
     size_t n = strcspn(p, ",");
     if (strncmp(p, "cache=", 6) == 0 && p[6] >= '0' && p[6] <= '9') {
@@ -231,11 +290,13 @@ static bool parse_options(const char *options, size_t *size, bool *verify) {
       unsigned long mb = strtoul(p + 6, &end, 10);
       if (end != p + n || mb == 0 || mb > CACHE_MAX_MB)
         return false;
-      *size = (size_t)mb << 20;
+      o->cache = (size_t)mb << 20;
     } else if (n == 9 && strncmp(p, "verify=on", n) == 0) {
-      *verify = true;
+      o->verify = true;
     } else if (n == 10 && strncmp(p, "verify=off", n) == 0) {
-      *verify = false;
+      o->verify = false;
+    } else if (n == 6 && strncmp(p, "hot=on", n) == 0) {
+      o->hot_block = o->hot_space = 0;
     } else {
       return false;
     }
@@ -244,27 +305,25 @@ static bool parse_options(const char *options, size_t *size, bool *verify) {
   return true;
 }
 
-static int tlb_init(struct cpu *cpu, const char *options) {
-  size_t size;
-  bool verify;
-  if (!parse_options(options, &size, &verify)) {
-    error_report("-accel tlb takes only cache=1 to cache=%u (code cache in MB) and verify=on or off, not '%s'",
-                 CACHE_MAX_MB, options);
+static int jit_init(struct cpu *cpu, const char *name, const char *options, struct jit_options *o) {
+  if (!parse_options(options, o)) {
+    error_report("-accel %s takes only cache=1 to cache=%u (code cache in MB), verify=on or off, and hot=on, not '%s'",
+                 name, CACHE_MAX_MB, options);
     return -EINVAL;
   }
   if (!tlb_host_supported()) {
-    error_report("-accel tlb needs a host processor with BMI2 (Haswell, Zen or later); use -accel interp");
+    error_report("-accel %s needs a host processor with BMI2 (Haswell, Zen or later); use -accel interp", name);
     return -ENOTSUP;
   }
   struct jit *j = calloc(1, sizeof *j);
   if (!j)
     return -ENOMEM;
   j->cpu = cpu;
-  j->verify = verify;
+  j->verify = o->verify;
   cpu->engine_data = j;
-  int err = jit_cache_init(j, size);
+  int err = jit_cache_init(j, o->cache);
   if (err) {
-    error_report("cannot allocate the %u MB code cache: %s", (unsigned)(size >> 20), strerror(-err));
+    error_report("cannot allocate the %u MB code cache: %s", (unsigned)(o->cache >> 20), strerror(-err));
     jit_cache_free(j);
     free(j);
     cpu->engine_data = NULL;
@@ -279,19 +338,44 @@ static int tlb_init(struct cpu *cpu, const char *options) {
   return 0;
 }
 
-static void tlb_destroy(struct cpu *cpu) {
+static int tlb_init(struct cpu *cpu, const char *options) {
+  struct jit_options o;
+  int err = jit_init(cpu, "tlb", options, &o);
+  if (!err)
+    ((struct jit *)cpu->engine_data)->hot = HOT_BLOCK;
+  return err;
+}
+
+static int window_init(struct cpu *cpu, const char *options) {
+  struct jit_options o;
+  int err = jit_init(cpu, "window", options, &o);
+  if (err)
+    return err;
+  struct jit *j = cpu->engine_data;
+  const char *why = "";
+  j->hot = o.hot_block;
+  if (windows_init(j, o.hot_space, &why)) {
+    warn_report("-accel window: %s; going on as -accel tlb, which is slower", why);
+    j->hot = HOT_BLOCK;
+  }
+  jit_rekey(cpu);
+  return 0;
+}
+
+static void jit_destroy(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
   cpu->on_tlb_flush = NULL;
   cpu->on_tlb_flush_page = NULL;
   cpu->on_mode_change = NULL;
   if (!j)
     return;
+  windows_free(j);
   jit_cache_free(j);
   free(j);
   cpu->engine_data = NULL;
 }
 
-static void tlb_info(struct cpu *cpu, FILE *out) {
+static void jit_info(struct cpu *cpu, FILE *out) {
   static const char *const class_name[] = {"copy", "mul", "shift", "stack", "branch", "far", "string", "flag",
                                            "seg",  "io",  "system", "fpu",  "mmx",    "sse", "nop",    "?"};
   const struct jit *j = cpu->engine_data;
@@ -317,6 +401,20 @@ static void tlb_info(struct cpu *cpu, FILE *out) {
   fprintf(out, "host faults         %llu\n", (unsigned long long)j->stat.host_faults);
   fprintf(out, "TLB fills, flushes  %llu, %llu\n", (unsigned long long)cpu->stat.tlb_fills,
           (unsigned long long)cpu->stat.tlb_flushes);
+  fprintf(out, "promoted, demoted   %llu, %llu blocks\n", (unsigned long long)j->stat.promoted,
+          (unsigned long long)j->stat.demoted);
+  windows_info(j, out);
 }
 
-const struct engine engine_tlb = {"tlb", tlb_init, tlb_run, tlb_engine_flush, tlb_info, tlb_destroy};
+const struct engine engine_tlb = {"tlb", tlb_init, jit_run, jit_engine_flush, jit_info, jit_destroy};
+const struct engine engine_window = {"window", window_init, jit_run, jit_engine_flush, jit_info, jit_destroy};
+
+const struct engine *engine_find(const char *name, const char **options) {
+  static const struct engine *const all[] = {&engine_interp, &engine_tlb, &engine_window};
+  size_t n = strcspn(name, ",");
+  *options = name[n] ? name + n + 1 : NULL;
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strlen(all[i]->name) == n && memcmp(all[i]->name, name, n) == 0)
+      return all[i];
+  return NULL;
+}

@@ -67,6 +67,8 @@ struct gen {
   unsigned first_pending; /* colds before this one have reached an island */
   uint32_t exit_target[2]; /* EIP of the direct exits */
   bool ended; /* the block's last instruction has emitted its exits */
+  struct cold no_cold; /* what an access by the window returns */
+  bool only_tlb; /* this access does not go by the window */
   struct cold cold[MAX_COLD]; /* last: not cleared for each block */
 };
 
@@ -100,6 +102,11 @@ struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned siz
 /* The cold path of this access is the core's: its operation is not the same on a buffer (x87 stores that an unmasked
  * exception suppresses). */
 void gen_slow_by_core(struct cold *c);
+/* Is this instruction's memory reached by the window? Then the host's page faults do what a cold path does, and
+ * nothing of the guest's may change before the last access. */
+bool gen_windowed(const struct gen *g);
+/* Access at [reg + disp] in a flat segment. */
+struct cold *gen_window_access(struct gen *g, const struct insn *in, struct host_mem m, gen_op op);
 bool gen_seg_flat(const struct gen *g, int seg);
 
 /* --- classes; false: not handled, use gen_exec --- */

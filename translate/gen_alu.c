@@ -102,6 +102,7 @@ static void op_modrm_mem(struct gen *g, const struct insn *in, struct host_mem m
     }
   }
   /* the operand's address may use the register that is rotated: move it to R8 first */
+  DGM_ASSERT(!(high && m.window)); /* a fault must not find it rotated */
   if (high && m.base != R14) {
     emit_lea64(e, R8, m);
     m = hm_base(R8, 0);
@@ -272,7 +273,9 @@ bool gen_alu(struct gen *g, const struct insn *in) {
   if (s.mem_size == 0 || (cmpxchg_byte(in) && in->reg == 4))
     return false;
   /* CMPXCHG writes its memory operand in any case: access it as such */
+  g->only_tlb = s.has_reg && s.reg_byte && in->reg >= 4; /* rotated around the access */
   gen_modrm_access(g, in, s.mem_size, insn_access(in), false, op_modrm_mem);
+  g->only_tlb = false;
   return true;
 }
 
@@ -281,7 +284,7 @@ bool gen_alu(struct gen *g, const struct insn *in) {
 static void op_shift_mem(struct gen *g, const struct insn *in, struct host_mem m) {
   struct emitter *e = &g->e;
   struct shape s = insn_shape(in);
-  if (m.base != R14) {
+  if (m.base != R14 && !m.window) { /* the probe's addend is in RCX */
     emit_lea64(e, R8, m);
     m = hm_base(R8, 0);
   }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses and memory accesses under the "tlb" strategy: effective address, segment limit and base, and
- * the flags-free probe of the software TLB (cpu.h). A strategy is these functions; another one replaces
- * gen_access.
+ * Addresses and memory accesses: effective address, segment limit and base, and then one of two strategies: the
+ * flags-free probe of the software TLB (cpu.h), or the window (window.h). Each block has some accesses of either
+ * kind, see struct block.window_sites.
  */
 #include "core/log.h"
 #include "core/mem.h"
@@ -110,9 +110,21 @@ static void probe(struct gen *g, int la, unsigned size, bool write) {
   emit_load64(e, RCX, hm_index(R14, RCX, 3, tlb));
 }
 
+bool gen_windowed(const struct gen *g) { return !g->only_tlb && (g->b->window_sites >> g->index & 1); }
+
+struct cold *gen_window_access(struct gen *g, const struct insn *in, struct host_mem m, gen_op op) {
+  gen_reserve(g, 40);
+  m.window = true;
+  op(g, in, m);
+  memset(&g->no_cold, 0, sizeof g->no_cold);
+  return &g->no_cold;
+}
+
 struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access, bool align,
                         gen_op op) {
   struct emitter *e = &g->e;
+  if (gen_windowed(g))
+    return gen_window_access(g, in, hm_base(la, 0), op);
   gen_reserve(g, 40);
   /* an aligned operand cannot cross a page, and of a misaligned one the host complains */
   probe(g, la, align ? 1 : size, access != ACCESS_READ);
@@ -134,6 +146,14 @@ void gen_slow_by_core(struct cold *c) { c->kind = COLD_CORE; }
 struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
                               gen_op op) {
   gen_reserve(g, 16);
+  if (gen_windowed(g) && in->addrsize == 4 && gen_seg_flat(g, in->seg) && !(access != ACCESS_READ && in->seg == CS)) {
+    struct host_mem m;
+    if (!guest_mem(in, &m)) /* no base, perhaps a scaled index */
+      m = (struct host_mem){NOREG, in->index != 0xff ? host_gpr[in->index] : NOREG, in->scale, (int32_t)in->disp, true};
+    if (in->index == 0xff)
+      m.scale = 0;
+    return gen_window_access(g, in, m, op);
+  }
   int reg = gen_offset(g, in);
   return gen_access(g, in, gen_linear(g, in->seg, reg, size, access != ACCESS_READ), size, access, align, op);
 }

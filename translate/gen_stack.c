@@ -34,9 +34,14 @@ static int stack_offset(struct gen *g, int disp) {
   return R8;
 }
 
-static int stack_linear(struct gen *g, int disp, unsigned size, bool write) {
+/* Access at SP + disp. */
+static struct cold *stack_access(struct gen *g, const struct insn *in, int disp, enum access access, gen_op op) {
+  unsigned size = (unsigned)in->opsize;
   gen_reserve(g, 16);
-  return gen_linear(g, SS, stack_offset(g, disp), size, write);
+  if (gen_windowed(g) && (g->mode & MODE_STACK32) && gen_seg_flat(g, SS))
+    return gen_window_access(g, in, hm_base(R15, disp), op);
+  int la = gen_linear(g, SS, stack_offset(g, disp), size, access != ACCESS_READ);
+  return gen_access(g, in, la, size, access, false, op);
 }
 
 /* --- push --- */
@@ -57,9 +62,8 @@ static void op_push_imm(struct gen *g, const struct insn *in, struct host_mem m)
 }
 
 struct cold *gen_push_reg(struct gen *g, const struct insn *in, int reg) {
-  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
   g->arg = reg;
-  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, op_push_reg);
+  return stack_access(g, in, -in->opsize, ACCESS_WRITE, op_push_reg);
 }
 
 /* Push the block's EIP constant g->arg. R9 is free once the address is probed. */
@@ -71,15 +75,13 @@ static void op_push_eip(struct gen *g, const struct insn *in, struct host_mem m)
 }
 
 struct cold *gen_push_eip(struct gen *g, const struct insn *in, uint32_t eip) {
-  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
   g->arg = (int32_t)eip;
-  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, g->b->relative ? op_push_eip : op_push_imm);
+  return stack_access(g, in, -in->opsize, ACCESS_WRITE, g->b->relative ? op_push_eip : op_push_imm);
 }
 
 struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) {
-  int la = stack_linear(g, -in->opsize, (unsigned)in->opsize, true);
   g->arg = (int32_t)value;
-  return gen_access(g, in, la, (unsigned)in->opsize, ACCESS_WRITE, false, op_push_imm);
+  return stack_access(g, in, -in->opsize, ACCESS_WRITE, op_push_imm);
 }
 
 /* --- pop --- */
@@ -88,8 +90,9 @@ struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) 
 static void op_pop_reg(struct gen *g, const struct insn *in, struct host_mem m) {
   bool to_sp = g->arg == R15;
   if (to_sp && in->opsize == 2) { /* SP first grows, then its low half is replaced: only the upper half can tell */
+    emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11, m);
     adjust_sp(g, 2);
-    emit_op_rm(&g->e, EO_66, OM_1, 0x8b, R15, m);
+    emit_op_rr(&g->e, EO_66, OM_1, 0x8b, R15, R11);
     return;
   }
   emit_op_rm(&g->e, in->opsize == 2 ? EO_66 : 0, OM_1, 0x8b, g->arg, m);
@@ -106,20 +109,14 @@ static void op_peek(struct gen *g, const struct insn *in, struct host_mem m) {
 }
 
 void gen_peek(struct gen *g, const struct insn *in) {
-  int la = stack_linear(g, 0, (unsigned)in->opsize, false);
-  gen_access(g, in, la, (unsigned)in->opsize, ACCESS_READ, false, op_peek);
+  stack_access(g, in, 0, ACCESS_READ, op_peek);
 }
 
 void gen_adjust_sp(struct gen *g, int bytes) { adjust_sp(g, bytes); }
 
 static void gen_pop_reg(struct gen *g, const struct insn *in, int reg) {
-  int la = stack_linear(g, 0, (unsigned)in->opsize, false);
-  if (reg == R15 && in->opsize == 2 && la == R15) {
-    emit_mov_rr(&g->e, R8, R15); /* the pop changes R15 before it reads */
-    la = R8;
-  }
   g->arg = reg;
-  gen_access(g, in, la, (unsigned)in->opsize, ACCESS_READ, false, op_pop_reg);
+  stack_access(g, in, 0, ACCESS_READ, op_pop_reg);
 }
 
 /* --- leave --- */

@@ -50,8 +50,12 @@ struct block {
   bool relative; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
   uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
   uint16_t len; /* guest bytes */
+  uint16_t heat; /* slices that began here */
+  uint16_t fills; /* pages mapped into a window for its sake */
+  uint64_t window_sites; /* bit per instruction: accesses memory by the window */
   uint8_t insns;
   bool valid;
+  bool hot; /* translated with window_sites */
   const uint8_t *host; /* entry, executable alias */
   uint32_t host_size;
   uint32_t map_first, map_count; /* in jit->maps */
@@ -76,6 +80,14 @@ struct mode_id {
 };
 
 /* Data stores to a page that also holds code, by linear page: checked once, then direct (slow.c). */
+/* What the window strategy has learnt of a block's accesses. */
+#define SITE_HINTS 4096u
+struct site_hint {
+  uint32_t pa, mode;
+  uint32_t faults; /* that the window could not resolve */
+  uint64_t tlb_sites; /* bit per instruction: to be accessed by the software TLB */
+};
+
 #define CODE_STORES 64u
 struct code_store {
   uint32_t key; /* linear page << 2 | user << 1 | 1; 0 = empty */
@@ -111,6 +123,10 @@ struct jit {
   const uint8_t *stub_exec; /* R8D = index into insns */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
+  struct windows *windows; /* NULL = this engine has none */
+  unsigned hot; /* slices that make a block worth its window */
+  struct site_hint *hints;
+  bool cold_block; /* host fault: the block maps more than it gains */
   void (*enter)(struct cpu *cpu, const uint8_t *host);
 
   uint32_t exit_link; /* set by C after enter() returned */
@@ -123,8 +139,9 @@ struct jit {
   bool step_wanted; /* a host fault: the interpreter shall execute the instruction at EIP */
   struct {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
-        host_faults, smc_writes, steps, exec_class[16];
+        host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
   } stat;
+  bool slice_begins; /* the next block found begins a slice */
   bool verify; /* check every block with verify.h before it may run */
 };
 
@@ -169,6 +186,9 @@ static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
 void jit_link(struct jit *j, struct link *l, struct block *to);
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);
+static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mode) {
+  return &j->hints[(pa * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> 20 & (SITE_HINTS - 1)];
+}
 
 /* Bring MODE_DF in line with EFLAGS. */
 static inline void jit_sync_mode(struct cpu *cpu) {
@@ -185,8 +205,9 @@ bool fpu_core_only(const struct insn *in);
 bool fpu_sets_pointers(const struct insn *in); /* changes FIP, FCS and FOP */
 
 /* --- translate.c --- */
-/* Translate the block at the CPU's EIP, whose first byte is at pa. NULL: not translatable, interpret one. */
-struct block *jit_translate(struct jit *j, uint32_t pa);
+/* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window. NULL: not
+ * translatable, interpret one. */
+struct block *jit_translate(struct jit *j, uint32_t pa, bool hot);
 
 static inline uint8_t *jit_to_rw(const struct jit *j, const uint8_t *rx) { return j->rw + (rx - j->rx); }
 static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) { return j->rx + (rw - j->rw); }

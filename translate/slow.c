@@ -12,6 +12,9 @@
 #include "core/segment.h"
 #include "translate/jit.h"
 
+#define SITE_FAULTS 4u
+#define SITE_FAULTS_HOT 200u /* under hot=on, to have them tried in earnest */
+
 static uint32_t left_of(uint32_t info) { return info >> 8 & 0xff; }
 
 static void sync_count(struct cpu *cpu, uint32_t info) {
@@ -158,6 +161,23 @@ static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const st
   }
 }
 
+/* An access that the window could not make (a device, code, a guest's page fault): once in a while is fine, more often
+ * the software TLB is the better way. */
+static void note_window_fault(struct jit *j, struct block *b, unsigned index) {
+  struct site_hint *h = jit_hint(j, b->pa, b->mode);
+  if (!(b->window_sites >> index & 1))
+    return; /* an arithmetic fault, say */
+  if (h->pa != b->pa || h->mode != b->mode)
+    *h = (struct site_hint){b->pa, b->mode, 0, 0};
+  h->faults++;
+  if (h->faults < (j->hot ? SITE_FAULTS : SITE_FAULTS_HOT) && !j->cold_block)
+    return;
+  h->tlb_sites |= j->cold_block ? ~0ull : 1ull << index;
+  j->cold_block = false;
+  j->stat.demoted++;
+  jit_block_invalidate(j, b);
+}
+
 /*
  * The host raised SIGFPE (division, unmasked x87 or SSE exception) or #GP (misaligned SSE operand) in
  * translated code: find the guest instruction, and let the interpreter execute it, which raises exactly.
@@ -183,6 +203,8 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
   if (!(b->mode & MODE_NOFPU))
     restore_fp_pointers(cpu, b, found);
   cpu->budget += (uint64_t)(b->insns - found->index);
+  if (b->hot)
+    note_window_fault(j, (struct block *)b, found->index);
   j->step_wanted = true;
   j->stat.host_faults++;
   return 0;

@@ -85,7 +85,7 @@ static bool scan_block(struct cpu *cpu, struct scan *s, uint32_t pa) {
   return s->count > 0;
 }
 
-struct block *jit_translate(struct jit *j, uint32_t pa) {
+struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   struct cpu *cpu = j->cpu;
   static _Thread_local struct scan scan;
   static _Thread_local struct gen gen;
@@ -112,6 +112,10 @@ struct block *jit_translate(struct jit *j, uint32_t pa) {
   g->cs_limit = b->cs_limit;
   g->insns = scan.insn;
   g->count = scan.count;
+  const struct site_hint *hint = jit_hint(j, pa, b->mode);
+  bool hinted = hint->pa == pa && hint->mode == b->mode && hint->tlb_sites;
+  b->hot = (b->mode & MODE_WINDOW) && (hot || hinted);
+  b->window_sites = b->hot ? ~(hinted ? hint->tlb_sites : 0) : 0;
   g->e.p = j->next;
   b->host = jit_to_rx(j, g->e.p);
   gen_block(g);

@@ -45,7 +45,8 @@ static struct {
   unsigned key_count;
   int argc;
   char **argv;
-} run_options = {.insns = 200000000, .slice = 5000, .seconds = 100};
+  const char *engine; /* the second one, with its options */
+} run_options = {.insns = 200000000, .slice = 5000, .seconds = 100, .engine = "tlb"};
 
 struct side { /* one machine */
   struct options options;
@@ -94,7 +95,11 @@ static void fill_board(struct side *s) {
   s->serial.write = serial_write;
 }
 
-static struct side *side_new(const struct engine *engine, bool echo) {
+static struct side *side_new(const char *engine_name, bool echo) {
+  const char *engine_options;
+  const struct engine *engine = engine_find(engine_name, &engine_options);
+  if (!engine)
+    die("no such engine");
   char error[512] = "";
   struct side *s = calloc(1, sizeof *s);
   if (!s)
@@ -110,6 +115,7 @@ static struct side *side_new(const struct engine *engine, bool echo) {
     .ram_mb = s->options.ram_mb,
     .cpu_model = cpu_model_find(s->options.cpu ? s->options.cpu : "max"),
     .engine = engine,
+    .engine_options = engine_options,
     .counted = true,
     .mhz = s->options.mhz,
     .no_reboot = true,
@@ -245,7 +251,7 @@ static void advance(struct side *a, struct side *b, uint64_t at) {
 /* From the start to `good` without a look, then on in slices of n. The count of the last slice that agreed, or
  * `end`. */
 static uint64_t narrow(uint64_t good, uint64_t end, uint64_t n, bool print) {
-  struct side *a = side_new(&engine_interp, false), *b = side_new(&engine_tlb, false);
+  struct side *a = side_new("interp", false), *b = side_new(run_options.engine, false);
   const char *what = NULL;
   for (uint64_t at = run_options.slice; at <= good; at += run_options.slice) {
     side_type(a, at - run_options.slice);
@@ -291,7 +297,7 @@ static void explain(uint64_t good, uint64_t bad) {
 }
 
 static int lockstep(void) {
-  struct side *a = side_new(&engine_interp, run_options.echo), *b = side_new(&engine_tlb, false);
+  struct side *a = side_new("interp", run_options.echo), *b = side_new(run_options.engine, false);
   uint64_t at = 0, good = 0, memory_at = 0, memory_good = 0, slices = 0;
   const char *what = NULL;
   while (at < run_options.insns && !what && !side_ended(a) &&
@@ -346,6 +352,8 @@ static void parse(int argc, char **argv) {
       run_options.slice = strtoull(value, NULL, 0);
     } else if (!strcmp(argv[i], "-seconds")) {
       run_options.seconds = strtoll(value, NULL, 0);
+    } else if (!strcmp(argv[i], "-engine")) {
+      run_options.engine = value;
     } else if (!strcmp(argv[i], "-at")) {
       at = strtoull(value, NULL, 0);
     } else if (!strcmp(argv[i], "-keys") && run_options.key_count < MAX_KEYS) {

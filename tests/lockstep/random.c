@@ -312,9 +312,16 @@ static void print_diff(const struct cpu *a, const struct cpu *b) {
       printf(" seg%d %04x/%08x %04x/%08x\n", s, a->seg[s].sel, a->seg[s].base, b->seg[s].sel, b->seg[s].base);
 }
 
-static struct machine *new_machine(const struct engine *engine) {
+static struct machine *new_machine(const char *name) {
+  const char *options;
+  const struct engine *engine = engine_find(name, &options);
+  if (!engine) {
+    fprintf(stderr, "lockstep-random: no engine '%s'\n", name);
+    exit(1);
+  }
   struct machine_config config = {
-      .ram_mb = RAM >> 20, .cpu_model = cpu_model_find("max"), .engine = engine, .counted = true};
+      .ram_mb = RAM >> 20, .cpu_model = cpu_model_find("max"), .engine = engine, .engine_options = options,
+      .counted = true};
   struct machine *m = machine_new(&config);
   if (!m)
     exit(1);
@@ -352,7 +359,7 @@ static void run(struct cpu *cpu, const struct engine *engine) {
       break;
     cpu->pending &= ~PEND_EXIT;
     uint64_t slice = cpu->icount + 1 + i * 7 % 11;
-    cpu->icount_limit = in_slices && engine == &engine_tlb && slice < limit ? slice : limit;
+    cpu->icount_limit = in_slices && engine != &engine_interp && slice < limit ? slice : limit;
     engine->run(cpu);
   }
   cpu->icount_limit = limit;
@@ -445,7 +452,7 @@ static bool one_case(struct machine *a, struct machine *b, uint64_t seed, bool v
 int main(int argc, char **argv) {
   uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
   uint64_t cases = argc > 2 ? strtoull(argv[2], NULL, 0) : 2000;
-  struct machine *a = new_machine(&engine_interp), *b = new_machine(&engine_tlb);
+  struct machine *a = new_machine("interp"), *b = new_machine(argc > 3 ? argv[3] : "tlb");
   unsigned long long failed = 0;
   cut_cpu[0] = a->cpu[0];
   cut_cpu[1] = b->cpu[0];

@@ -378,7 +378,7 @@ START_TEST(test_block_size) {
         }
       cpu_update_mode(b.cpu);
       b.cpu->eip = at;
-      struct block *block = jit_translate(jit_of(&b), at);
+      struct block *block = jit_translate(jit_of(&b), at, false);
       ck_assert_ptr_nonnull(block);
       ck_assert_uint_le(block->host_size, block->insns * INSN_HOST_MAX);
       ck_assert_uint_le(block->map_count, 4u * BLOCK_MAX_INSNS);

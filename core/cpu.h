@@ -181,6 +181,7 @@ enum shadow { SHADOW_NONE, SHADOW_STI, SHADOW_MOVSS };
 enum { TLB_SUP_READ, TLB_SUP_WRITE, TLB_USER_READ, TLB_USER_WRITE, TLB_TABLES };
 #define TLB_ENTRIES (1u << 21)
 #define TLB_USED_MAX 16384u
+#define IO_PAGES 16u
 
 /* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). Host code lies below 4 GiB. */
 #define JC_ENTRIES 65536u
@@ -267,6 +268,12 @@ struct cpu {
   uint32_t tlb_used_count, tlb_used_global_count;
   uint32_t tlb_used[TLB_USED_MAX]; /* la >> 12 */
   uint32_t tlb_used_global[TLB_USED_MAX];
+  /* Pages of devices: where walks led that allowed the access, until the next flush (paging.c). */
+  struct {
+    uint64_t key; /* generation, linear page, kind of access */
+    uint32_t pa;
+  } io_page[IO_PAGES];
+  uint64_t io_generation;
   uint32_t tlb_large[32]; /* one bit per 4 MB: entries there come from a large page (INVLPG drops all) */
 
   uint64_t tlb[TLB_TABLES][TLB_ENTRIES] __attribute__((aligned(4096)));

@@ -266,6 +266,12 @@ static void mmio_write(const struct mem *m, uint16_t slot, uint32_t pa, int size
   }
 }
 
+/* One handler call is all it takes: the usual case. */
+static inline bool mmio_whole(const struct mem_mmio *io, uint32_t offset, int size) {
+  return size <= (io->ops->max_size ? io->ops->max_size : 4) && (offset & (uint32_t)(size - 1)) == 0 &&
+         offset < io->size;
+}
+
 uint64_t mem_read(struct mem *m, uint32_t pa, int size) {
   const struct mem_page *p = &m->page[pa / MEM_PAGE];
   if (p->read) {
@@ -278,6 +284,9 @@ uint64_t mem_read(struct mem *m, uint32_t pa, int size) {
     memcpy(&value, p->read + pa % MEM_PAGE, (size_t)size);
     return value;
   }
+  const struct mem_mmio *io = &m->mmio[p->mmio];
+  if (p->mmio && io->ops->read && mmio_whole(io, pa - io->base, size))
+    return mask_size(io->ops->read(io->opaque, pa - io->base, size), size);
   if (p->mmio)
     return mmio_read(m, p->mmio, pa, size);
   return mask_size(all_ones, size);
@@ -308,7 +317,11 @@ void mem_write(struct mem *m, uint32_t pa, int size, uint64_t value) {
       note_write(m, p, pa, (unsigned)size);
     memcpy(p->write + pa % MEM_PAGE, &value, (size_t)size);
   } else if (p->mmio && !p->rom) {
-    mmio_write(m, p->mmio, pa, size, value);
+    const struct mem_mmio *io = &m->mmio[p->mmio];
+    if (io->ops->write && mmio_whole(io, pa - io->base, size))
+      io->ops->write(io->opaque, pa - io->base, size, mask_size(value, size));
+    else
+      mmio_write(m, p->mmio, pa, size, value);
   }
 }
 

@@ -304,13 +304,40 @@ static void tlb_fill(struct cpu *cpu, uint32_t la, const struct walk *w) {
   cpu->stat.tlb_fills++;
 }
 
+/* --- pages of devices, which the TLB cannot hold --- */
+
+static inline uint64_t io_key(const struct cpu *cpu, uint32_t la, uint32_t access) {
+  return (cpu->io_generation + 1) << 24 | (la >> 12) << 2 | (access & (PF_WRITE | PF_USER)) >> 1;
+}
+
+static inline unsigned io_slot(uint32_t la, uint32_t access) {
+  return (la >> 12 ^ (access & PF_WRITE) << 2) & (IO_PAGES - 1);
+}
+
+/* Did a walk for this kind of access lead to a device? */
+static inline bool io_page_known(const struct cpu *cpu, uint32_t la, uint32_t access) {
+  return cpu->io_page[io_slot(la, access)].key == io_key(cpu, la, access);
+}
+
+static void io_page_note(struct cpu *cpu, uint32_t la, uint32_t access, uint32_t pa) {
+  unsigned i = io_slot(la, access);
+  cpu->io_page[i].key = io_key(cpu, la, access);
+  cpu->io_page[i].pa = pa & ~0xfffu;
+}
+
 /* Translate, fill the TLB, and give the host byte for this kind of access (NULL: not plain memory). */
 static uint8_t *lookup_slow(struct cpu *cpu, uint32_t la, uint32_t access, uint32_t *pa) {
   struct walk w;
+  if (!(access & PF_FETCH) && io_page_known(cpu, la, access)) {
+    *pa = cpu->io_page[io_slot(la, access)].pa | (la & 0xfff);
+    return NULL;
+  }
   walk_or_raise(cpu, la, access, &w, true);
   *pa = w.pa;
-  tlb_fill(cpu, la, &w);
   const struct mem_page *p = page_of(cpu, w.pa);
+  if (!p->read && !p->write && !(access & PF_FETCH))
+    io_page_note(cpu, la, access, w.pa);
+  tlb_fill(cpu, la, &w);
   if (page_is_watched(cpu, la))
     return NULL;
   if (!(access & PF_WRITE))
@@ -340,6 +367,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global) {
   for (uint32_t i = 0; i < cpu->tlb_used_count; i++)
     clear_entry(cpu, cpu->tlb_used[i] & 0xfffff);
   cpu->tlb_used_count = 0;
+  cpu->io_generation++;
   if (!keep_global) {
     for (uint32_t i = 0; i < cpu->tlb_used_global_count; i++)
       clear_entry(cpu, cpu->tlb_used_global[i] & 0xfffff);
@@ -353,6 +381,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global) {
 }
 
 void tlb_flush_page(struct cpu *cpu, uint32_t la) {
+  cpu->io_generation++;
   if (cpu->tlb_large[la >> 27] >> (la >> 22 & 31) & 1) {
     uint32_t first = la >> 22 << 10;
     for (uint32_t page = first; page < first + 1024; page++)
@@ -407,6 +436,17 @@ static unsigned bus_piece(uint32_t pa, unsigned size) {
   return size >= 4 && (pa & 3) == 0 ? 4 : 1;
 }
 
+/* So many bytes, 1, 2, 4 or 8; cheaper than a memcpy of a size that the compiler doesn't know. */
+static inline uint64_t load_bytes(const uint8_t *from, unsigned n) {
+  uint64_t value = 0;
+  switch (n) {
+  case 1: return *from;
+  case 2: memcpy(&value, from, 2); return value;
+  case 4: memcpy(&value, from, 4); return value;
+  default: memcpy(&value, from, 8); return value;
+  }
+}
+
 /* Bytes of one page, by physical address. */
 static void phys_read(struct cpu *cpu, uint32_t pa, uint8_t *buf, unsigned size) {
   const struct mem_page *p = page_of(cpu, pa);
@@ -430,8 +470,7 @@ static void phys_write(struct cpu *cpu, uint32_t pa, const uint8_t *buf, unsigne
   }
   while (size > 0) {
     unsigned n = bus_piece(pa, size);
-    uint64_t value = 0;
-    memcpy(&value, buf, n);
+    uint64_t value = load_bytes(buf, n);
     mem_write(cpu->machine->mem, pa, (int)n, value);
     buf += n, pa += n, size -= n;
   }
@@ -484,7 +523,7 @@ void linear_check_write(struct cpu *cpu, uint32_t la, unsigned size, bool user) 
   uint32_t access = access_of(true, user);
   struct walk w;
   for (uint32_t done = 0; done < size;) {
-    if (cpu->tlb[table][slot(la + done)] == 0)
+    if (cpu->tlb[table][slot(la + done)] == 0 && !io_page_known(cpu, la + done, access))
       walk_or_raise(cpu, la + done, access, &w, false);
     done += bytes_in_page(la + done, size - done);
   }

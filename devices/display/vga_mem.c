@@ -110,6 +110,22 @@ static inline void window_heat(struct vga *v) {
     window_map(v);
 }
 
+/* Does nothing stand between CPU and planes but the map mask? */
+static inline bool writes_plainly(const struct vga *v) {
+  return !(v->gc[5] & 3) && v->gc[3] == 0 && v->set_reset_enable == 0 && v->bit_mask == ~0u;
+}
+
+/* Text as everybody writes it: a character and its attribute at an even address, to planes 0 and 1. */
+static inline bool write_cell(struct vga *v, uint32_t addr, uint16_t value) {
+  if (v->linear || (v->seq[4] & 12) || (addr & 1) || addr + 1 >= v->win_size || !writes_plainly(v) ||
+      (v->map_mask & 0xffff) != 0xffff || (v->map_mask >> 16))
+    return false;
+  uint32_t at = (odd_even_offset(addr + v->win_offset) & v->plane_wrap) * 4;
+  memcpy(v->vram->host + at, &value, 2);
+  v->vram->log[at / MEM_PAGE] = 1;
+  return true;
+}
+
 uint64_t vga_window_read(void *opaque, uint32_t offset, int size) {
   struct vga *v = opaque;
   uint64_t value = 0;
@@ -124,6 +140,8 @@ uint64_t vga_window_read(void *opaque, uint32_t offset, int size) {
 
 void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value) {
   struct vga *v = opaque;
+  if (size == 2 && write_cell(v, offset - v->win_base, (uint16_t)value))
+    return;
   for (int i = 0; i < size; i++) {
     uint32_t addr = offset + (uint32_t)i - v->win_base;
     if (addr < v->win_size)

@@ -7,8 +7,10 @@
  * ones, or from one run to the next, are errors, except where an engine is known to compute differently
  * (QEMU's x87 functions).
  *
- *   bench -n NATIVE -g GUEST -d DRAGOMAN -q QEMU [-e ENGINES] [-f FILTER] [-r RUNS] [-t TICKS]
+ *   bench -n NATIVE [-c DIRECTORY] -g GUEST [-i INITRD] -d DRAGOMAN -q QEMU [-e ENGINES] [-f FILTER] [-r
+ * RUNS] [-t TICKS]
  *
+ * With an INITRD the guest is Linux (linux_init.c), and the CPU time that it took to be ready is a row, too.
  * ENGINES is a list: native, qemu, dragoman (as it comes), or what its -accel takes: tlb, interp, ...
  */
 #include <errno.h>
@@ -23,7 +25,7 @@
 
 #include "table.h"
 
-enum { SILENCE_MS = 60000, STARTS = 3 };
+enum { SILENCE_MS = 120000, STARTS = 3 };
 
 static struct program {
   pid_t pid; /* 0: not running */
@@ -32,8 +34,9 @@ static struct program {
   double start;     /* CPU time at the last S line */
 } programs[ENGINES];
 
+static const char starting[] = "boot-to-user-space";
 static struct table table;
-static const char *native, *dragoman, *qemu = "qemu-system-i386", *guest, *filter = "";
+static const char *native, *directory, *dragoman, *qemu = "qemu-system-i386", *guest, *initrd, *filter = "";
 static int runs = 3, ticks = 10, errors;
 
 /* CPU time in ns of another process, all its threads. */
@@ -45,14 +48,17 @@ static double cpu_time(pid_t pid) {
   return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static void add_sample(int e, const char *name, double ns, unsigned checksum) {
+/* guest_ns: on the guest's own clock; 0 if it doesn't say. */
+static void add_sample(int e, const char *name, double ns, double guest_ns, unsigned checksum) {
   struct row *r = row_find(&table, name);
   if (!r)
     return;
   struct cell *c = &r->cell[e];
   int wrong = c->samples && c->checksum != checksum;
-  if (c->samples < RUNS)
+  if (c->samples < RUNS) {
+    c->guest_ns[c->samples] = guest_ns;
     c->ns[c->samples++] = ns;
+  }
   c->checksum = checksum;
   if (table.native >= 0 && e != table.native && r->cell[table.native].samples &&
       !(e == table.qemu && !strcmp(name, "trigonometry-x87")))
@@ -82,14 +88,16 @@ static enum meaning take_line(int e, const char *line) {
   case 'S': p->start = cpu_time(p->pid); return GOES_ON;
   case 'E': {
     double used = cpu_time(p->pid) - p->start;
-    int n = sscanf(line, "E %39s %15s %lf %x %lf", name, group, &iterations, &checksum, &ns);
-    if (n >= 4)
-      add_sample(e, name, (n == 5 ? ns : used) / iterations, checksum);
+    double guest_ns = 0;
+    if (sscanf(line, "E %39s %15s %lf %x %lf", name, group, &iterations, &checksum, &used) < 4)
+      return END;
+    sscanf(line, "E %*s %*s %*s %*s @%lf", &guest_ns);
+    add_sample(e, name, used / iterations, guest_ns / iterations, checksum);
     return RESULT;
   }
   case 'R':
     if (sscanf(line, "R %39s %15s %lf %x %lf", name, group, &iterations, &checksum, &ns) == 5)
-      add_sample(e, name, ns / iterations, checksum);
+      add_sample(e, name, ns / iterations, 0, checksum);
     return RESULT;
   case 'F':
     fprintf(stderr, "bench: %s: %s\n", table.engine[e], line + 2);
@@ -130,7 +138,8 @@ static enum meaning listen_to(int e) {
 
 static void execute(int e) {
   char append[256], time[16], accel[80];
-  snprintf(append, sizeof append, "ticks=%d filter=%s", ticks, filter);
+  snprintf(append, sizeof append, "%sticks=%d filter=%s", initrd ? "console=ttyS0 quiet loglevel=1 " : "",
+           ticks, filter);
   snprintf(time, sizeof time, "%d", ticks * 6);
   snprintf(accel, sizeof accel, "%s", e == table.qemu ? "tcg" : table.engine[e]);
   const char *args[32] = {e == table.qemu ? qemu : dragoman};
@@ -149,8 +158,13 @@ static void execute(int e) {
     args[n++] = "-accel";
     args[n++] = accel;
   }
+  if (initrd) {
+    args[n++] = "-initrd";
+    args[n++] = initrd;
+  }
   const char *alone[] = {native, filter, time, NULL};
-  const char *const *command = e == table.native ? alone : args;
+  const char *rooted[] = {native, directory, filter, NULL};
+  const char *const *command = e != table.native ? args : directory ? rooted : alone;
   execvp(command[0], (char *const *)command);
   _exit(127);
 }
@@ -241,8 +255,19 @@ static void name_engines(char *list) {
 
 /* An engine that doesn't start is left out; that is an error but of QEMU, which need not be there. */
 static void start_all(void) {
+  if (initrd)
+    row_add(&table, starting, "start");
   for (int e = 0; e < table.engines; e++) {
-    if (!start(e))
+    int failed = start(e);
+    for (int k = 0; initrd && e != table.native && !failed && k < runs; k++) {
+      add_sample(e, starting, cpu_time(programs[e].pid), 0, 0);
+      if (k + 1 < runs) {
+        stop(e);
+        failed = start(e);
+      }
+    }
+    programs[e].starts = 1;
+    if (!failed)
       continue;
     fprintf(stderr, "bench: %s cannot be started; left out\n", table.engine[e]);
     errors += e != table.qemu;
@@ -253,10 +278,12 @@ int main(int argc, char **argv) {
   char engines[256] = "native dragoman qemu";
   int option;
   table.native = table.qemu = -1;
-  while ((option = getopt(argc, argv, "n:g:d:q:e:f:r:t:")) != -1)
+  while ((option = getopt(argc, argv, "n:c:g:i:d:q:e:f:r:t:")) != -1)
     switch (option) {
     case 'n': native = optarg; break;
+    case 'c': directory = optarg; break;
     case 'g': guest = optarg; break;
+    case 'i': initrd = optarg; break;
     case 'd': dragoman = optarg; break;
     case 'q': qemu = optarg; break;
     case 'e': snprintf(engines, sizeof engines, "%s", optarg); break;

@@ -59,9 +59,10 @@ static void mean_add(struct mean *m, double ratio) {
 
 static double mean_of(const struct mean *m) { return exp(m->log_sum / m->count); }
 
-/* The groups that sums are made of: `cpu` for plain integer code, `all` for all kernels that are programs. */
-static const char cpu_groups[] = "integer crypto memory calls";
-static const char all_groups[] = "integer crypto memory calls x87 sse simd strings selfmod";
+/* The groups that sums are made of: `cpu` for plain integer code, `all` for everything that is a program. */
+static const char cpu_groups[] = "integer crypto memory calls compress digest";
+static const char all_groups[] = "integer crypto memory calls x87 sse simd strings selfmod "
+                                 "compress digest scripts system";
 
 /* Over the rows of the named groups: the time in multiples of another column's. */
 static struct mean mean_against(struct table *t, int e, int other, const char *groups) {
@@ -95,6 +96,8 @@ static void print_row(struct table *t, struct row *r) {
     double ns = median(r, e, &spread);
     if (ns <= 0)
       printf(" %17s", "-");
+    else if ((e == t->native || one <= 0) && ns >= 1e7)
+      printf(" %9.1f ms %3.0f%%", ns / 1e6, spread);
     else if (e == t->native || one <= 0)
       printf(" %9.*f ns %3.0f%%", ns < 10000 ? 1 : 0, ns, spread);
     else
@@ -104,6 +107,19 @@ static void print_row(struct table *t, struct row *r) {
     if (is_slower(t, r, e))
       printf("  %s slower than qemu", t->engine[e]);
   printf("\n");
+}
+
+/* The guest's clock against the emulator's CPU time: far from 1, its timers or its idling are amiss. */
+static void print_guest_clocks(struct table *t) {
+  for (int e = 0; e < t->engines; e++) {
+    struct mean m = {0};
+    for (int i = 0; i < t->rows; i++)
+      for (int k = 0; k < t->row[i].cell[e].samples; k++)
+        if (t->row[i].cell[e].guest_ns[k] > 0)
+          mean_add(&m, t->row[i].cell[e].guest_ns[k] / t->row[i].cell[e].ns[k]);
+    if (m.count)
+      printf("%s: by the guest's clock %.2f of the CPU time, geometric mean\n", t->engine[e], mean_of(&m));
+  }
 }
 
 /* A group without native times is held against QEMU. */
@@ -170,6 +186,7 @@ void table_print(struct table *t) {
     if (last_of_group(t, i) && !seen_later(t, i))
       print_mean(t, t->row[i].group);
   }
+  print_guest_clocks(t);
   for (int e = 0; e < t->engines; e++)
     if (e == t->qemu)
       print_summary(t, e);

@@ -6,7 +6,8 @@
 enum { ROWS = 128, RUNS = 15, ENGINES = 6 };
 
 struct cell {
-  double ns[RUNS]; /* per iteration */
+  double ns[RUNS];       /* per iteration */
+  double guest_ns[RUNS]; /* on the guest's own clock, where it has told; else 0 */
   int samples, failed;
   unsigned checksum;
 };

@@ -20,6 +20,7 @@
 #define MAX_MAPS (1u << 22)
 #define RAN_BYTES (1u << 17)
 #define MAX_INSNS (1u << 19)
+#define MAX_LINKS (1u << 21)
 
 static void *sparse(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -47,6 +48,8 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->block_max = MAX_BLOCKS;
   j->map_max = MAX_MAPS;
   j->insn_max = MAX_INSNS;
+  j->link_max = MAX_LINKS;
+  j->links = sparse(MAX_LINKS * sizeof *j->links);
   j->blocks = sparse(MAX_BLOCKS * sizeof *j->blocks);
   j->maps = sparse(MAX_MAPS * sizeof *j->maps);
   j->insns = sparse(MAX_INSNS * sizeof *j->insns);
@@ -55,7 +58,7 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->ran = sparse(RAN_BYTES);
   j->hints = sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+  if (!j->links || !j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -75,6 +78,8 @@ void jit_cache_free(struct jit *j) {
     munmap(j->insns, MAX_INSNS * sizeof *j->insns);
   if (j->hash)
     munmap(j->hash, JIT_HASH * sizeof *j->hash);
+  if (j->links)
+    munmap(j->links, MAX_LINKS * sizeof *j->links);
   if (j->hints)
     munmap(j->hints, SITE_HINTS * sizeof *j->hints);
   if (j->code_granules)
@@ -103,7 +108,7 @@ void jit_flush(struct jit *j) {
     b->valid = false;
   }
   memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
-  j->block_count = j->map_count = j->insn_count = 0;
+  j->block_count = j->map_count = j->insn_count = j->link_count = 0;
   j->next = j->stubs_end;
   memset(j->ids, 0, sizeof j->ids);
   j->stat.flushes++;
@@ -113,6 +118,7 @@ void jit_flush(struct jit *j) {
 struct block *jit_block_new(struct jit *j) {
   bool full = j->block_count == j->block_max || j->map_count + 4 * BLOCK_MAX_INSNS > j->map_max ||
               j->insn_count + 2 * BLOCK_MAX_INSNS > j->insn_max ||
+              j->link_count + 2 * BLOCK_MAX_INSNS > j->link_max ||
               (size_t)(j->rw + j->size - j->next) < (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX;
   if (full)
     jit_flush(j);
@@ -132,7 +138,7 @@ void jit_block_insert(struct jit *j, struct block *b) {
   j->page_blocks[page] = b;
   mem_set_code(mem, b->pa, true);
   uint32_t here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
-  j->code_granules[page] |= granule_mask(b->pa, here);
+  j->code_granules[page] |= granule_mask(b->pa - b->before, here);
   if (b->pa2 != NO_PAGE) {
     b->page_next[1] = j->page_blocks[b->pa2 >> 12];
     j->page_blocks[b->pa2 >> 12] = b;
@@ -204,8 +210,8 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
     remove_from_page(j, b, b->pa2 >> 12);
   while (b->incoming)
     unlink_exit(b->incoming);
-  unlink_exit(&b->out[0]);
-  unlink_exit(&b->out[1]);
+  for (uint32_t i = 0; i < b->link_count; i++)
+    unlink_exit(&j->links[b->link_first + i]);
   /* EIP's low 12 bits are the physical address's, if the block does not fix it */
   uint32_t stride = b->relative ? MEM_PAGE : JC_ENTRIES;
   for (uint32_t i = b->eip & (stride - 1); i < JC_ENTRIES; i += stride) {
@@ -223,7 +229,8 @@ static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
     here = b->len;
   else if (b->pa2 < pa + size && pa < (uint64_t)b->pa2 + b->len - here)
     return true;
-  return b->pa < pa + size && pa < (uint64_t)b->pa + here;
+  uint32_t first = b->pa - b->before;
+  return first < pa + size && pa < (uint64_t)first + here;
 }
 
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {

@@ -20,13 +20,12 @@ static void list(FILE *out, cs_mode mode, const uint8_t *code, size_t size, uint
   cs_close(&handle);
 }
 
-void dump_guest(const struct block *b, const struct insn *insns, unsigned count) {
+void dump_guest(const struct block *b, const struct insn *insns, const int16_t *off, unsigned count) {
   FILE *out = log_file();
-  uint32_t eip = b->eip;
   fprintf(out, "IN: eip=%08x pa=%08x mode=%05x\n", b->eip, b->pa, b->mode);
   for (unsigned i = 0; i < count; i++) {
-    list(out, b->mode & MODE_CODE32 ? CS_MODE_32 : CS_MODE_16, insns[i].bytes, insns[i].length, eip);
-    eip += insns[i].length;
+    list(out, b->mode & MODE_CODE32 ? CS_MODE_32 : CS_MODE_16, insns[i].bytes, insns[i].length,
+         b->eip + (uint32_t)(int32_t)off[i]);
   }
   fputc('\n', out);
 }

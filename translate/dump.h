@@ -5,7 +5,7 @@
 
 #include "translate/jit.h"
 
-void dump_guest(const struct block *b, const struct insn *insns, unsigned count);
+void dump_guest(const struct block *b, const struct insn *insns, const int16_t *off, unsigned count);
 void dump_host(const struct jit *j, const struct block *b);
 
 #endif

@@ -161,10 +161,10 @@ static void step(struct jit *j) {
 static void link_exit(struct jit *j, uint32_t number, struct block *b) {
   if (!number)
     return;
-  struct block *from = &j->blocks[(number - 1) / 2];
-  struct link *l = &from->out[(number - 1) & 1];
+  struct link *l = &j->links[number - 1];
+  const struct block *from = l->from;
   bool same_world = from->mode == b->mode && from->cs_limit == b->cs_limit && b->pa2 == NO_PAGE;
-  if (from->valid && same_world && l->field)
+  if (from->valid && same_world)
     jit_link(j, l, b);
 }
 
@@ -183,12 +183,14 @@ static struct block *sample(struct jit *j, struct block *b, uint32_t pa) {
     b->heat++;
   if (!(j->cpu->mode & MODE_WINDOW) || b->hot || b->heat < j->hot)
     return b;
-  jit_block_invalidate(j, b);
-  b = jit_translate(j, pa, true);
-  if (b)
-    b->heat = (uint16_t)j->hot;
+  uint64_t flushes = j->stat.flushes;
+  struct block *better = jit_translate(j, pa, true); /* looks at the old one's links */
+  if (j->stat.flushes == flushes)
+    jit_block_invalidate(j, b);
+  if (better)
+    better->heat = (uint16_t)j->hot;
   j->stat.promoted++;
-  return b;
+  return better;
 }
 
 /* One turn: false when run() shall return. */
@@ -224,6 +226,12 @@ static bool turn(struct jit *j, uint32_t *link) {
     b = sample(j, b, b->pa);
   }
   j->slice_begins = false;
+  if (b && b->hot && b->insns > cpu->icount_limit - cpu->icount) {
+    j->hold_windows = true; /* the rest of the slice in shorter blocks */
+    jit_rekey(cpu);
+    *link = 0;
+    b = find_block(j, &keep);
+  }
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
     if (b && !cpu->machine->config.counted)
@@ -247,7 +255,9 @@ static void jit_run(struct cpu *cpu) {
   volatile uint32_t link = 0;
   running = j;
   window_enter(j);
-  if (j->windows && window_sample(j))
+  bool held = j->hold_windows;
+  j->hold_windows = false;
+  if (j->windows && (window_sample(j) || held))
     jit_rekey(cpu);
   j->slice_begins = true;
   if (sigsetjmp(env, 0)) {

@@ -17,13 +17,13 @@ static void note_host(struct gen *g) {
   struct host_map *m = &j->maps[j->map_count + g->b->map_count++];
   m->host_off = (uint32_t)(g->e.p - jit_to_rw(j, g->b->host));
   m->index = (uint8_t)g->index;
-  m->eip_off = (uint16_t)(g->eip - g->b->eip);
+  m->eip_off = g->off[g->index];
 }
 
-static void select_insn(struct gen *g, unsigned index, uint32_t eip) {
+static void select_insn(struct gen *g, unsigned index) {
   g->index = index;
-  g->eip = eip;
-  g->next = eip + g->insns[index].length;
+  g->eip = g->b->eip + (uint32_t)(int32_t)g->off[index];
+  g->next = g->eip + g->insns[index].length;
   if (!(g->mode & MODE_CODE32))
     g->next &= 0xffff;
 }
@@ -109,14 +109,15 @@ void gen_store_fp_pointers(struct gen *g) {
 /* --- exits --- */
 
 /* The part of a direct exit that runs until it is linked: store EIP, tell C which link it was. */
-static void emit_link_stub(struct gen *g, int slot, uint32_t target) {
+static void emit_link_stub(struct gen *g, uint8_t *field, uint32_t target) {
   struct emitter *e = &g->e;
-  struct link *l = &g->b->out[slot];
-  l->stub = e->p;
-  emit_patch32(l->field, l->stub);
+  struct jit *j = g->j;
+  uint32_t number = j->link_count + g->b->link_count++;
+  j->links[number] = (struct link){.field = field, .stub = e->p, .from = g->b};
+  emit_patch32(field, e->p);
   gen_store_eip(g, target);
-  emit_mov_imm(e, R8, (uint32_t)(g->b - g->j->blocks) * 2 + (uint32_t)slot + 1);
-  emit_jmp_to(e, g->j->stub_exit_link);
+  emit_mov_imm(e, R8, number + 1);
+  emit_jmp_to(e, j->stub_exit_link);
 }
 
 /* May a direct jump to target stay linked whatever the page tables do? Only on the same page. */
@@ -149,7 +150,14 @@ void gen_exit_lookup(struct gen *g) {
   emit_op_rr(e, 0, OM_1, 0xff, 4, R9); /* jmp r9 */
 }
 
-void gen_exit_to(struct gen *g, int slot, uint32_t target) {
+static struct gen_exit *note_exit(struct gen *g, uint8_t *field, uint32_t target) {
+  DGM_ASSERT(g->exit_count < MAX_EXITS);
+  struct gen_exit *x = &g->exit[g->exit_count++];
+  *x = (struct gen_exit){.field = field, .target = target, .index = (uint8_t)g->index};
+  return x;
+}
+
+void gen_exit_to(struct gen *g, uint32_t target) {
   struct emitter *e = &g->e;
   if (!linkable(g, target)) {
     gen_reserve(g, 96);
@@ -157,8 +165,34 @@ void gen_exit_to(struct gen *g, int slot, uint32_t target) {
     gen_exit_lookup(g);
     return;
   }
-  g->b->out[slot].field = emit_jmp32(e);
-  g->exit_target[slot] = target;
+  note_exit(g, emit_jmp32(e), target);
+}
+
+void gen_side_exit(struct gen *g, int cc, uint32_t target) {
+  struct gen_exit *x = note_exit(g, emit_jcc32(&g->e, cc), target);
+  x->side = true;
+  x->rest = (uint8_t)(g->count - g->index - 1);
+  x->fp_pending = g->fp_pending;
+  x->fp_eip = g->fp_eip;
+  x->fp_opcode = g->fp_opcode;
+}
+
+static void emit_exit(struct gen *g, const struct gen_exit *x) {
+  struct emitter *e = &g->e;
+  if (!x->side) {
+    emit_link_stub(g, x->field, x->target);
+    return;
+  }
+  emit_patch32(x->field, e->p);
+  emit_lea64(e, R12, hm_base(R12, x->rest));
+  if (x->fp_pending)
+    emit_fp_pointers(g, x->fp_eip, x->fp_opcode);
+  if (linkable(g, x->target)) {
+    emit_link_stub(g, emit_jmp32(e), x->target);
+  } else {
+    gen_eip(g, R8, x->target);
+    gen_exit_lookup(g);
+  }
 }
 
 /* --- calls to the core --- */
@@ -314,33 +348,28 @@ static void emit_head(struct gen *g) {
 /* g->insns, g->count, g->b's key and g->e are set. Leaves host_size and the links complete. */
 void gen_block(struct gen *g) {
   struct block *b = g->b;
-  uint32_t eip = b->eip;
   emit_head(g);
   for (unsigned i = 0; i < g->count; i++) {
-    select_insn(g, i, eip);
+    select_insn(g, i);
     gen_reserve(g, 48);
     note_host(g);
-    if (insn_describe(&g->insns[i])->cls == CL_BRANCH)
+    if (insn_describe(&g->insns[i])->cls == CL_BRANCH && !gen_inside(g))
       gen_store_fp_pointers(g);
     if (!generate(g, &g->insns[i]))
       gen_exec(g, &g->insns[i]);
-    eip = g->next;
   }
   if (!g->ended) {
     gen_store_fp_pointers(g);
     gen_reserve(g, 96);
-    gen_exit_to(g, 0, g->next);
+    gen_exit_to(g, g->next);
   }
   emit_island(g);
-  for (int slot = 0; slot < 2; slot++)
-    if (b->out[slot].field)
-      emit_link_stub(g, slot, g->exit_target[slot]);
-  eip = b->eip;
-  unsigned index = 0;
-  select_insn(g, 0, eip);
+  for (unsigned i = 0; i < g->exit_count; i++) {
+    select_insn(g, g->exit[i].index);
+    emit_exit(g, &g->exit[i]);
+  }
   for (unsigned i = 0; i < g->cold_count; i++) {
-    while (index < g->cold[i].index)
-      select_insn(g, ++index, g->next);
+    select_insn(g, g->cold[i].index);
     emit_cold(g, &g->cold[i]);
   }
   b->host_size = (uint32_t)(g->e.p - jit_to_rw(g->j, b->host));

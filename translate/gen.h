@@ -42,6 +42,20 @@ struct cold {
   int32_t arg; /* g->arg when op was emitted */
 };
 
+/* A direct exit that is emitted behind the block: the link's own stub, and of a side exit of a trace, what must be
+ * put right before. */
+struct gen_exit {
+  uint8_t *field; /* rel32 of the jump that goes there */
+  uint32_t target;
+  uint8_t index; /* guest instruction */
+  uint8_t rest; /* side exit: instructions of the trace that are not executed */
+  bool side;
+  bool fp_pending;
+  uint16_t fp_opcode;
+  uint32_t fp_eip;
+};
+#define MAX_EXITS (BLOCK_MAX_INSNS + 4)
+
 /* PUSH from memory: two limit checks, two probes; head and end of the block */
 #define MAX_COLD (4 * BLOCK_MAX_INSNS + 8)
 
@@ -52,6 +66,7 @@ struct gen {
   uint32_t mode;
   uint32_t cs_limit;
   const struct insn *insns;
+  const int16_t *off; /* of their EIP from the block's */
   unsigned count;
   unsigned index; /* instruction being generated */
   uint32_t eip, next; /* of it, and of the one after it */
@@ -65,7 +80,8 @@ struct gen {
   uint32_t fcs_known; /* this block has stored FCS / FDS of segment n - 1 */
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
-  uint32_t exit_target[2]; /* EIP of the direct exits */
+  struct gen_exit exit[MAX_EXITS];
+  unsigned exit_count;
   bool ended; /* the block's last instruction has emitted its exits */
   struct cold no_cold; /* what an access by the window returns */
   bool only_tlb; /* this access does not go by the window */
@@ -81,7 +97,10 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, regis
 void gen_eip(struct gen *g, int reg, uint32_t eip);
 void gen_store_eip(struct gen *g, uint32_t eip);
 void gen_store_fp_pointers(struct gen *g); /* those that are pending; changes RCX */
-void gen_exit_to(struct gen *g, int slot, uint32_t target); /* leave for a constant EIP */
+void gen_exit_to(struct gen *g, uint32_t target); /* leave for a constant EIP */
+/* Inside a trace: leave for `target` if the condition holds. */
+void gen_side_exit(struct gen *g, int cc, uint32_t target);
+static inline bool gen_inside(const struct gen *g) { return g->index + 1 < g->count; }
 void gen_exit_lookup(struct gen *g); /* leave for the EIP in R8D */
 void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */
 uint32_t gen_left(const struct gen *g); /* instructions not retired, the current one included */

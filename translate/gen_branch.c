@@ -31,17 +31,24 @@ static void finish(struct gen *g) { g->ended = true; }
 /* Jcc target; the condition is the opcode's low nibble. */
 static void gen_jcc(struct gen *g, int cc, uint32_t target) {
   struct emitter *e = &g->e;
-  struct block *b = g->b;
+  if (gen_inside(g)) {
+    uint32_t on = g->b->eip + (uint32_t)(int32_t)g->off[g->index + 1];
+    if (on == target && on == g->next)
+      return; /* either way */
+    gen_side_exit(g, on == target ? cc ^ 1 : cc, on == target ? g->next : target);
+    return;
+  }
   gen_reserve(g, 124);
   uint8_t *taken = emit_jcc32(e, cc);
-  gen_exit_to(g, 1, g->next);
+  gen_exit_to(g, g->next);
   /* not reached by falling through: gen_exit_to ends in a jump */
   emit_patch32(taken, e->p);
   uint8_t *here = e->p;
-  gen_exit_to(g, 0, target);
-  if (b->out[0].field == here + 1) { /* a plain jump: let the Jcc itself be the link */
+  gen_exit_to(g, target);
+  struct gen_exit *last = &g->exit[g->exit_count - 1];
+  if (last->field == here + 1) { /* a plain jump: let the Jcc itself be the link */
     e->p = here;
-    b->out[0].field = taken;
+    last->field = taken;
   }
   finish(g);
 }
@@ -66,15 +73,15 @@ static void gen_loop(struct gen *g, const struct insn *in, uint32_t target) {
   uint8_t *nonzero = emit_jmp32(e);
   emit_patch8(zero, e->p);
   if (in->opcode == 0xe3) {
-    gen_exit_to(g, 0, target);
+    gen_exit_to(g, target);
     emit_patch32(nonzero, e->p);
-    gen_exit_to(g, 1, g->next);
+    gen_exit_to(g, g->next);
   } else {
     if (not_flag)
       emit_patch32(not_flag, e->p);
-    gen_exit_to(g, 1, g->next);
+    gen_exit_to(g, g->next);
     emit_patch32(nonzero, e->p);
-    gen_exit_to(g, 0, target);
+    gen_exit_to(g, target);
   }
   finish(g);
 }
@@ -86,7 +93,9 @@ static bool gen_call_relative(struct gen *g, const struct insn *in) {
   struct cold *c = gen_push_eip(g, in, g->next);
   c->leave = LEAVE_CONST;
   c->leave_eip = target;
-  gen_exit_to(g, 0, target);
+  if (gen_inside(g))
+    return true;
+  gen_exit_to(g, target);
   finish(g);
   return true;
 }
@@ -143,7 +152,9 @@ bool gen_branch(struct gen *g, const struct insn *in) {
   switch (in->opcode) {
   case 0xe9:
   case 0xeb:
-    gen_exit_to(g, 0, target);
+    if (gen_inside(g))
+      return true;
+    gen_exit_to(g, target);
     finish(g);
     return true;
   case 0xe0:

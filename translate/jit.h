@@ -33,15 +33,15 @@ struct block;
 
 /* A direct branch from one block to another: a rel32 field that aims at `stub` until linked. */
 struct link {
-  uint8_t *field; /* writable alias; NULL = the block has no such exit */
+  uint8_t *field; /* writable alias */
   const uint8_t *stub; /* writable alias of the exit stub */
-  struct block *to;
+  struct block *from, *to;
   struct link *next; /* in to->incoming */
 };
 
 struct host_map { /* host code from host_off on belongs to guest instruction `index` */
   uint32_t host_off;
-  uint16_t eip_off;
+  int16_t eip_off;
   uint8_t index;
 };
 
@@ -49,7 +49,8 @@ struct block {
   uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
   bool relative; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
   uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
-  uint16_t len; /* guest bytes */
+  uint16_t len; /* guest bytes; of a trace, from its lowest to its highest */
+  uint16_t before; /* bytes of them below pa */
   uint16_t heat; /* slices that began here */
   uint16_t fills; /* pages mapped into a window for its sake */
   uint64_t window_sites; /* bit per instruction: accesses memory by the window */
@@ -61,7 +62,7 @@ struct block {
   uint32_t map_first, map_count; /* in jit->maps */
   struct block *hash_next;
   struct block *page_next[2]; /* lists of blocks with bytes on page pa and on page pa2 */
-  struct link out[2];
+  uint32_t link_first, link_count; /* direct exits, in jit->links */
   struct link *incoming;
 };
 
@@ -107,6 +108,8 @@ struct jit {
   uint32_t block_count, block_max;
   struct host_map *maps;
   uint32_t map_count, map_max;
+  struct link *links;
+  uint32_t link_count, link_max;
   struct insn *insns; /* operands of jit_exec calls */
   uint32_t insn_count, insn_max;
   struct block **hash;
@@ -141,6 +144,7 @@ struct jit {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
   } stat;
+  bool hold_windows; /* no hot blocks until the slice ends */
   bool slice_begins; /* the next block found begins a slice */
   bool verify; /* check every block with verify.h before it may run */
 };

@@ -136,24 +136,25 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
 
 /* FIP and FOP of the last x87 instruction before the faulting one may not be in memory yet: find it again. */
 static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
+  const struct jit *j = cpu->engine_data;
   const uint8_t *page = cpu->machine->mem->page[b->pa >> 12].read;
-  uint32_t offset = b->pa & (MEM_PAGE - 1), fip = 0;
-  uint16_t fop = 0;
   bool known = false;
-  for (uint32_t done = 0; page && b->pa2 == NO_PAGE && done < at->eip_off;) {
+  uint32_t fip = 0;
+  uint16_t fop = 0;
+  for (const struct host_map *m = &j->maps[b->map_first]; page && b->pa2 == NO_PAGE && m->index < at->index; m++) {
     struct insn in;
-    unsigned avail = MEM_PAGE - offset - done;
-    if (insn_decode(&in, page + offset + done, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32,
-                    cpu->features) != INSN_OK)
+    uint32_t offset = (b->pa & (MEM_PAGE - 1)) + (uint32_t)(int32_t)m->eip_off;
+    unsigned avail = MEM_PAGE - offset;
+    if (insn_decode(&in, page + offset, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32, cpu->features) !=
+        INSN_OK)
       return;
     if (fpu_sets_pointers(&in)) {
       known = true;
-      fip = cpu->eip - at->eip_off + done;
+      fip = cpu->eip - (uint32_t)(int32_t)at->eip_off + (uint32_t)(int32_t)m->eip_off;
       fop = (uint16_t)((in.opcode & 7) << 8 | in.modrm);
     } else if (fpu_core_only(&in)) {
       known = false; /* the core's: what it left in memory counts */
     }
-    done += in.length;
   }
   if (known) {
     cpu->fx.fip = fip;
@@ -197,7 +198,7 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
     found = m;
   }
   DGM_ASSERT(found != NULL);
-  cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + found->eip_off;
+  cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + (uint32_t)(int32_t)found->eip_off;
   if (!(b->mode & MODE_CODE32))
     cpu->eip &= 0xffff;
   if (!(b->mode & MODE_NOFPU))

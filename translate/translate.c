@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One block, from guest bytes to a place in the code cache. The passes are: scan (decode until control flow,
- * a page end or the size limit) -> generate -> place. -d in_asm and out_asm dump before and after.
+ * a page end or the size limit; hot code: a trace through branches) -> generate -> place. -d in_asm and out_asm dump before and after.
  *
  * A block never crosses a page, except that an instruction which itself crosses is a block of its own;
  * then both pages are part of its key.
@@ -17,8 +17,10 @@
 /* Instruction storage of the block in work; one engine thread per CPU. */
 struct scan {
   struct insn insn[BLOCK_MAX_INSNS];
+  int16_t off[BLOCK_MAX_INSNS]; /* from the block's first byte */
   unsigned count;
-  unsigned len;
+  unsigned turns; /* of a trace through its beginning */
+  int low, high; /* bytes covered, from the block's first */
   uint32_t pa2;
 };
 
@@ -45,24 +47,88 @@ static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes,
   if (insn_decode(&s->insn[0], buf, INSN_MAX, cpu->mode & MODE_CODE32, cpu->features) != INSN_OK)
     return false;
   s->count = 1;
-  s->len = s->insn[0].length;
+  s->off[0] = 0;
+  s->low = 0;
+  s->high = s->insn[0].length;
   s->pa2 = pa2 & ~(MEM_PAGE - 1);
   return true;
 }
 
+/* --- traces --- */
+
+/*
+ * Of hot code, a block goes on behind branches on the way that they usually take: one budget check and one load of
+ * the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to TRACE_UNROLL instructions.
+ */
+#define TRACE_SPAN 1024 /* bytes from the lowest to the highest */
+#define TRACE_UNROLL 48u
+
+/* Which way does the branch at the end of the basic block at offset `start` go? The cold block that begins there knows,
+ * by its links. */
+static bool usually_taken(struct jit *j, uint32_t pa, int start, int taken, int next) {
+  bool crosses;
+  const struct block *b = jit_find(j, pa + (uint32_t)start, j->cpu->eip + (uint32_t)start, NO_PAGE, &crosses);
+  const struct block *way[2] = {NULL, NULL};
+  for (uint32_t i = 0; b && !b->hot && i < b->link_count; i++) {
+    const struct block *to = j->links[b->link_first + i].to;
+    if (to && to->pa == pa + (uint32_t)taken)
+      way[1] = to;
+    else if (to && to->pa == pa + (uint32_t)next)
+      way[0] = to;
+  }
+  if (!way[0] != !way[1])
+    return way[1] != NULL;
+  if (way[0] && way[0]->heat != way[1]->heat)
+    return way[1]->heat > way[0]->heat;
+  return taken <= start; /* a loop */
+}
+
+static bool visited(const struct scan *s, int off) {
+  for (unsigned i = 0; i < s->count; i++)
+    if (s->off[i] == off)
+      return true;
+  return false;
+}
+
+/* The instruction just scanned, at `off`, is a branch. *to = where the trace goes on; false: nowhere. `start` is its
+ * basic block's. */
+static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, int off, int *to) {
+  const struct insn *in = &s->insn[s->count - 1];
+  bool jcc = in->map == MAP_0F ? (in->opcode & 0xf0) == 0x80 : (in->opcode & 0xf0) == 0x70;
+  bool jump = in->map == MAP_1 && (in->opcode == 0xe9 || in->opcode == 0xeb);
+  bool call = in->map == MAP_1 && in->opcode == 0xe8;
+  int next = off + in->length, page = (int)(pa & (MEM_PAGE - 1));
+  int64_t target = (int64_t)next + (int32_t)in->imm;
+  if (!(jcc || jump || call) || in->opsize == 2)
+    return false;
+  bool reachable = page + target >= 0 && page + target < (int64_t)MEM_PAGE - INSN_MAX;
+  bool taken = jump || call || (reachable && usually_taken(j, pa, start, (int)target, next));
+  if (taken && !reachable)
+    return false;
+  *to = taken ? (int)target : next;
+  int low = *to < s->low ? *to : s->low, high = *to + INSN_MAX > s->high ? *to + INSN_MAX : s->high;
+  if (high - low > TRACE_SPAN)
+    return false;
+  if (*to == 0) /* a loop: again, if there is room for a whole turn */
+    return s->count + s->count / (unsigned)(1 + s->turns) <= TRACE_UNROLL;
+  return s->turns > 0 || !visited(s, *to);
+}
+
 /* False: let the interpreter execute the instruction at EIP (undefined, too long, beyond the CS limit, MMIO). */
-static bool scan_block(struct cpu *cpu, struct scan *s, uint32_t pa) {
+static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
+  struct cpu *cpu = j->cpu;
   const uint8_t *page = cpu->machine->mem->page[pa >> 12].read;
   bool code32 = cpu->mode & MODE_CODE32;
   uint32_t limit = cpu->seg[CS].limit;
-  s->count = s->len = 0;
+  s->count = s->turns = 0;
+  s->low = s->high = 0;
   s->pa2 = NO_PAGE;
   if (!page)
     return false;
-  uint32_t offset = pa & (MEM_PAGE - 1);
-  while (s->count < BLOCK_MAX_INSNS && offset + s->len < MEM_PAGE) {
-    const uint8_t *bytes = page + offset + s->len;
-    unsigned avail = MEM_PAGE - offset - s->len;
+  int base = (int)(pa & (MEM_PAGE - 1)), off = 0, start = 0;
+  while (s->count < BLOCK_MAX_INSNS && base + off < (int)MEM_PAGE) {
+    const uint8_t *bytes = page + base + off;
+    unsigned avail = MEM_PAGE - (unsigned)(base + off);
     if (avail > INSN_MAX)
       avail = INSN_MAX;
     struct insn *in = &s->insn[s->count];
@@ -70,17 +136,24 @@ static bool scan_block(struct cpu *cpu, struct scan *s, uint32_t pa) {
     if (r == INSN_MORE && s->count == 0) {
       if (!scan_crossing(cpu, s, bytes, avail))
         return false;
-      return (uint64_t)cpu->eip + s->len - 1 <= limit;
+      return (uint64_t)cpu->eip + (unsigned)s->high - 1 <= limit;
     }
     if (r != INSN_OK)
       break;
-    uint64_t last = (uint64_t)cpu->eip + s->len + in->length - 1;
-    if (last > limit || (!code32 && last > 0xffff))
+    int64_t last = (int64_t)cpu->eip + off + in->length - 1;
+    if ((int64_t)cpu->eip + off < 0 || last > (int64_t)limit || (!code32 && last > 0xffff))
       break;
-    s->len += in->length;
-    s->count++;
-    if (ends_block(in, cpu->mode))
-      break;
+    s->off[s->count++] = (int16_t)off;
+    s->low = off < s->low ? off : s->low;
+    s->high = off + in->length > s->high ? off + in->length : s->high;
+    if (!ends_block(in, cpu->mode)) {
+      off += in->length;
+    } else {
+      if (!hot || !code32 || !follow(j, s, pa, start, off, &off))
+        break;
+      start = off;
+      s->turns += off == 0;
+    }
   }
   return s->count > 0;
 }
@@ -89,7 +162,11 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   struct cpu *cpu = j->cpu;
   static _Thread_local struct scan scan;
   static _Thread_local struct gen gen;
-  if (!scan_block(cpu, &scan, pa))
+  uint32_t mode = cpu->mode;
+  const struct site_hint *hint = jit_hint(j, pa, mode);
+  bool hinted = hint->pa == pa && hint->mode == mode && hint->tlb_sites;
+  hot = (mode & MODE_WINDOW) && (hot || hinted);
+  if (!scan_block(j, &scan, pa, hot))
     return NULL;
   struct block *b = jit_block_new(j);
   b->pa = pa;
@@ -98,11 +175,13 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   b->cs_limit = cpu->seg[CS].limit;
   b->relative = mode_relative(b->mode);
   b->pa2 = scan.pa2;
-  b->len = (uint16_t)scan.len;
+  b->len = (uint16_t)(scan.high - scan.low);
+  b->before = (uint16_t)-scan.low;
   b->insns = (uint8_t)scan.count;
   b->map_first = j->map_count;
+  b->link_first = j->link_count;
   if (log_on(LOG_IN_ASM))
-    dump_guest(b, scan.insn, scan.count);
+    dump_guest(b, scan.insn, scan.off, scan.count);
 
   struct gen *g = &gen;
   memset(g, 0, offsetof(struct gen, cold));
@@ -111,21 +190,21 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   g->mode = b->mode;
   g->cs_limit = b->cs_limit;
   g->insns = scan.insn;
+  g->off = scan.off;
   g->count = scan.count;
-  const struct site_hint *hint = jit_hint(j, pa, b->mode);
-  bool hinted = hint->pa == pa && hint->mode == b->mode && hint->tlb_sites;
-  b->hot = (b->mode & MODE_WINDOW) && (hot || hinted);
+  b->hot = hot;
   b->window_sites = b->hot ? ~(hinted ? hint->tlb_sites : 0) : 0;
   g->e.p = j->next;
   b->host = jit_to_rx(j, g->e.p);
   gen_block(g);
   DGM_ASSERT(g->e.p <= j->rw + j->size);
   j->map_count += b->map_count;
+  j->link_count += b->link_count;
   j->next = g->e.p + (-(uintptr_t)g->e.p & 15);
   if (log_on(LOG_OUT_ASM))
     dump_host(j, b);
   if (j->verify)
-    verify_or_die(j, b, scan.insn, scan.count);
+    verify_or_die(j, b, scan.insn, scan.off, scan.count);
   jit_block_insert(j, b);
   return b;
 }

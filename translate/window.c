@@ -485,7 +485,7 @@ void window_select(struct jit *j) {
     s->heat = 0;
     take_window_away(j, s);
   }
-  if (s->window < 0) {
+  if (s->window < 0 || j->hold_windows) {
     cpu->mode &= ~MODE_WINDOW;
     ws->active = false;
     return;

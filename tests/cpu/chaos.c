@@ -361,11 +361,13 @@ static bool run_case(uint64_t seed) {
 
 int main(int argc, char **argv) {
   uint64_t cases = 1000, seed = 1, passed = 0, failed = 0;
+  const char *second = "tlb";
   int option;
   setvbuf(stdout, NULL, _IOLBF, 0);
-  while ((option = getopt(argc, argv, "n:s:1vd")) != -1) {
+  while ((option = getopt(argc, argv, "n:s:e:1vd")) != -1) {
     switch (option) {
     case 'n': cases = strtoull(optarg, NULL, 0); break;
+    case 'e': second = optarg; break;
     case 's': seed = strtoull(optarg, NULL, 0); break;
     case '1': single = true; break;
     case 'v': verbose = true; break;
@@ -373,10 +375,13 @@ int main(int argc, char **argv) {
     default: return EXIT_FAILURE;
     }
   }
-  static const struct engine *const engines[2] = {&engine_interp, &engine_tlb};
+  const char *options[2] = {NULL, NULL};
+  const struct engine *const engines[2] = {&engine_interp, engine_find(second, &options[1])};
+  if (!engines[1])
+    return EXIT_FAILURE;
   for (int m = 0; m < 2; m++) {
     struct machine_config config = {.ram_mb = RAM_MB, .cpu_model = cpu_model_find("max"), .engine = engines[m],
-                                    .counted = true};
+                                    .engine_options = options[m], .counted = true};
     machines[m] = machine_new(&config);
     if (!machines[m])
       return EXIT_FAILURE;

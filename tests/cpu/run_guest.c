@@ -133,9 +133,12 @@ static void show_difference(const char *want, const char *got) {
   }
 }
 
+static const char *engine_options;
+
 static bool run_one(const struct engine *engine, const char *source, const char *binary) {
   static char want[16384];
-  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = engine, .counted = true};
+  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = engine,
+                                  .engine_options = engine_options, .counted = true};
   struct run *r = calloc(1, sizeof *r);
   if (!r)
     return false;
@@ -171,7 +174,11 @@ static bool run_one(const struct engine *engine, const char *source, const char 
 
 int main(int argc, char **argv) {
   int passed = 0, failed = 0;
-  const struct engine *engine = argc > 1 && strcmp(argv[1], "tlb") == 0 ? &engine_tlb : &engine_interp;
+  const struct engine *engine = argc > 1 ? engine_find(argv[1], &engine_options) : NULL;
+  if (!engine) {
+    fprintf(stderr, "Usage: run_guest ENGINE[,OPTIONS] SOURCE BINARY...\n");
+    return EXIT_FAILURE;
+  }
   for (int i = 2; i + 1 < argc; i += 2) {
     if (run_one(engine, argv[i], argv[i + 1]))
       passed++;

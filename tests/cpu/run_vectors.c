@@ -67,6 +67,7 @@ struct vector {
 static struct machine machine;
 static struct cpu *cpu;
 static const struct engine *engine;
+static const char *engine_options;
 static uint8_t *ram; /* for reading */
 
 static int find_reg(const char *name, size_t n) {
@@ -274,18 +275,18 @@ static void make_machine(void) {
   machine.cpu[0] = cpu;
   machine.cpu_count = 1;
   cpu->icount_limit = ~0ull;
-  if (engine->init && engine->init(cpu, NULL) < 0)
+  if (engine->init && engine->init(cpu, engine_options) < 0)
     exit(EXIT_FAILURE);
 }
 
 int main(int argc, char **argv) {
   static struct vector v;
   static char line[65536];
-  if (argc < 3 || (strcmp(argv[1], "interp") != 0 && strcmp(argv[1], "tlb") != 0)) {
-    fprintf(stderr, "Usage: run_vectors interp|tlb FILE [FORM]...\n");
+  engine = argc < 3 ? NULL : engine_find(argv[1], &engine_options);
+  if (!engine) {
+    fprintf(stderr, "Usage: run_vectors ENGINE[,OPTIONS] FILE [FORM]...\n");
     return EXIT_FAILURE;
   }
-  engine = strcmp(argv[1], "tlb") == 0 ? &engine_tlb : &engine_interp;
   gzFile in = gzopen(argv[2], "r");
   if (!in) {
     fprintf(stderr, "run_vectors: cannot read %s\n", argv[2]);

@@ -78,15 +78,16 @@ bool v_leave(struct verifier *v, const struct vstate *s, const uint8_t *target) 
     return v_is32(&s->reg[R8]) || v_fail(v, "EIP is a value of the host");
   if (!is_stub(v, target, j->stub_exit_link))
     return v_fail(v, "jumps out of the block");
-  if (!constant(s, R8, &number) || number == 0 || number - 1 - v->b->link_first >= v->b->link_count)
+  if (!constant(s, R8, &number) || number - 1 - v->b->link_first >= v->b->link_count)
     return v_fail(v, "exit with another block's number");
   return true;
 }
 
-/* The next block counts on having been paid for: else a loop of blocks would never come back to C. */
+/* Whoever goes on to another block must have paid for at least one instruction: else a loop of blocks
+ * would never come back to C. (The exits of a trace give back what was paid for the rest of it.) */
 bool v_jump_out(struct verifier *v, const struct vstate *s) {
   const struct vvalue *budget = &s->reg[R12];
-  if (budget->kind != V_BUDGET || (uint32_t)-(int32_t)budget->num - 1 >= v->b->insns || !s->budget_ok)
+  if (budget->kind != V_BUDGET || (int32_t)budget->num >= 0 || !s->budget_ok)
     return v_fail(v, "goes on to another block without having checked the budget");
   return guest_registers(v, s);
 }

@@ -201,10 +201,11 @@ static bool lea64(struct verifier *v, struct vstate *s, int to, const struct vop
     return v_fail(v, "address arithmetic");
   struct vvalue x = s->reg[m->base];
   if (to == R12) {
-    if (m->base != R12 || m->index >= 0 || x.kind != V_BUDGET)
+    if (m->base != R12 || m->index >= 0 || x.kind != V_BUDGET || m->disp < -(int64_t)BLOCK_MAX_INSNS ||
+        m->disp > (int64_t)BLOCK_MAX_INSNS)
       return v_fail(v, "changes the budget");
     s->reg[R12].num += (uint32_t)m->disp;
-    s->budget_ok = 0;
+    s->budget_ok &= m->disp >= 0;
     return true;
   }
   if (v_addend_pair(s, m, &addend, &linear)) {

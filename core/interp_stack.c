@@ -2,8 +2,8 @@
 /*
  * Interpreter: stack instructions (PUSH, POP, PUSHA, POPA, PUSHF, POPF, ENTER, LEAVE), SDM vol. 2.
  *
- * The width of the stack pointer is SS.B, the width of the item the operand size. All stores of an instruction are
- * checked before the first is done, so that a fault leaves stack and registers as they were.
+ * The width of the stack pointer is SS.B, the width of the item the operand size. A fault leaves the registers as
+ * they were, but what PUSHA and ENTER have stored by then stays.
  */
 #include "core/interp.h"
 
@@ -64,17 +64,14 @@ HANDLER(POP_Ev) {
   cpu->gpr[ESP] = new;
 }
 
-/* Check `count` pushes of `size` bytes below `sp`. */
-static void check_pushes(struct cpu *cpu, uint32_t sp, int size, int count) {
-  for (int i = 1; i <= count; i++)
-    check_write(cpu, SS, (sp - (uint32_t)(i * size)) & stack_mask(cpu), (unsigned)size);
-}
-
+/* This and ENTER store as they go, as processors do: registers stay as they were until nothing can fault any more. */
 HANDLER(PUSHA) {
-  uint32_t esp = cpu->gpr[ESP];
-  check_pushes(cpu, esp, in->opsize, 8);
-  for (unsigned r = EAX; r <= EDI; r++)
-    push_v(cpu, in->opsize, r == ESP ? esp : cpu->gpr[r]);
+  uint32_t sp = cpu->gpr[ESP], size = in->opsize;
+  for (unsigned r = EAX; r <= EDI; r++) {
+    sp -= size;
+    vmem_write(cpu, SS, sp & stack_mask(cpu), in->opsize, cpu->gpr[r]);
+  }
+  set_sp(cpu, sp);
 }
 
 HANDLER(POPA) {
@@ -101,24 +98,24 @@ HANDLER(POPF) {
 }
 
 HANDLER(ENTER_Iw_Ib) {
-  int size = in->opsize;
-  uint32_t mask = stack_mask(cpu), sp = cpu->gpr[ESP], bp = cpu->gpr[EBP];
-  uint32_t level = in->imm2 & 31;
-  uint32_t end = sp - (uint32_t)size * (level + 1) - in->imm;
-  /* Everything that can fault comes first. The final stack pointer must be writable as well. */
-  check_pushes(cpu, sp, size, (int)level + 1);
-  for (uint32_t i = 1; i < level; i++)
-    vmem_read(cpu, SS, (bp - i * (uint32_t)size) & mask, size);
-  check_write(cpu, SS, end & mask, 1);
-
-  push_v(cpu, size, bp);
-  uint32_t frame = cpu->gpr[ESP];
-  for (uint32_t i = 1; i < level; i++)
-    push_v(cpu, size, (uint32_t)vmem_read(cpu, SS, (bp - i * (uint32_t)size) & mask, size));
-  if (level > 0)
-    push_v(cpu, size, frame);
-  set_sp(cpu, cpu->gpr[ESP] - in->imm);
-  set_reg_v(cpu, EBP, size, frame);
+  uint32_t size = in->opsize, mask = stack_mask(cpu), sp = cpu->gpr[ESP], bp = cpu->gpr[EBP];
+  uint32_t level = in->imm2 & 31, frame = sp - size;
+  vmem_write(cpu, SS, frame & mask, in->opsize, bp);
+  sp = frame;
+  for (uint32_t i = 1; i < level; i++) {
+    sp -= size;
+    vmem_write(cpu, SS, sp & mask, in->opsize, vmem_read(cpu, SS, (bp - i * size) & mask, in->opsize));
+  }
+  if (level > 0) {
+    sp -= size;
+    vmem_write(cpu, SS, sp & mask, in->opsize, frame);
+  }
+  sp -= in->imm;
+  uint32_t la = check_write(cpu, SS, sp & mask, size); /* the final stack pointer must be writable as well */
+  if (cpu->align_check && (la & (size - 1)))
+    cpu_raise_error(cpu, EXC_AC, 0);
+  set_sp(cpu, sp);
+  set_reg_v(cpu, EBP, in->opsize, frame);
 }
 
 HANDLER(LEAVE) {

@@ -219,8 +219,7 @@ static void load_env(struct cpu *cpu, const struct insn *in, const uint8_t *env)
   if (cpu_protected(cpu)) {
     fx->fip = unit == 4 ? get32(pointers) : get16(pointers);
     fx->fcs = (uint16_t)get16(pointers + unit);
-    if (unit == 4)
-      fx->fop = (uint16_t)(get16(pointers + 6) & 0x7ff);
+    fx->fop = unit == 4 ? (uint16_t)(get16(pointers + 6) & 0x7ff) : 0; /* the short image has none */
     fx->fdp = unit == 4 ? get32(pointers + 8) : get16(pointers + 4);
     fx->fds = (uint16_t)get16(pointers + 3 * unit);
   } else {

@@ -315,12 +315,8 @@ void stack_push_all(struct cpu *cpu, struct stack *s, const uint32_t *values, un
     s->esp = (s->esp & ~mask) | low;
     return;
   }
-  if (low <= mask - total + 1) { /* in one piece */
-    stack_check(cpu, s, low, total);
-  } else {
-    for (unsigned i = 0; i < count; i++)
-      stack_check(cpu, s, (s->esp - (i + 1) * (uint32_t)size) & mask, (unsigned)size);
-  }
+  for (unsigned i = 0; i < count; i++) /* in their order: it decides about CR2 */
+    stack_check(cpu, s, (s->esp - (i + 1) * (uint32_t)size) & mask, (unsigned)size);
   for (unsigned i = 0; i < count; i++) {
     uint32_t off = (s->esp - (i + 1) * (uint32_t)size) & mask;
     linear_write(cpu, s->seg.base + off, size, values[i], s->user);

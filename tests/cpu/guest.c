@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The interpreter's side of a comparison with the host; see guest.h. */
+/* The emulator's side of a comparison with the host; see guest.h. */
 #include "tests/cpu/guest.h"
 
 #include <stdlib.h>
@@ -15,15 +15,20 @@
 #define TSS 0x1800u
 #define IDT 0x2000u
 #define HANDLERS 0x3000u /* 16 bytes apart */
+#define LDT 0x7000u
 #define STACK0 0x8000u
-#define PAGE_DIR 0x9000u
+#define PAGE_DIR 0x9000u /* and, with PAE, the directory of the first gigabyte */
 #define PAGE_TABLE_LOW 0xa000u
 #define PAGE_TABLE 0xb000u
+#define PAGE_POINTERS 0xc000u
+#define PAGE_DIR_LOW 0xd000u /* with PAE: of the second gigabyte, where LOW_LA lies */
+/* The selectors that are the kernel's own under Linux; 8 to 5Fh are not accessible from ring 3 there either.
+ */
 #define CODE0 0x08u
-#define DATA0 0x10u
-#define TSS_SEL 0x18u
-#define CODE3 0x23u
-#define DATA3 0x2bu
+#define DATA0 0x18u
+#define TSS_SEL 0x40u
+#define LDT_SEL 0x50u
+#define GDT_LIMIT 0x7fu
 
 static void put32(struct guest *g, uint32_t pa, uint32_t value) { memcpy(g->low + pa, &value, 4); }
 static uint32_t get32(const struct guest *g, uint32_t pa) {
@@ -32,35 +37,70 @@ static uint32_t get32(const struct guest *g, uint32_t pa) {
   return value;
 }
 
-static void put_descriptor(struct guest *g, uint32_t sel, uint32_t lo, uint32_t hi) {
-  put32(g, GDT + (sel & ~7u), lo);
-  put32(g, GDT + (sel & ~7u) + 4, hi);
+static void put_descriptor(struct guest *g, uint32_t at, uint32_t base, uint32_t limit, uint32_t attr) {
+  put32(g, at, base << 16 | (limit & 0xffff));
+  put32(g, at + 4, (base & 0xff000000) | (limit & 0xf0000) | attr << 8 | (base >> 16 & 0xff));
+}
+
+/* As the kernel makes them: accessed, DPL 3. */
+static uint16_t ldt_attributes(const struct native_segment *s) {
+  uint16_t type = s->code ? (s->read_only ? 0x9 : 0xb) : (s->read_only ? 1 : 3) | (s->expand_down ? 4 : 0);
+  return (uint16_t)(type | SEG_S | 3 << SEG_DPL_SHIFT | (s->absent ? 0 : SEG_P) | (s->big ? SEG_DB : 0) |
+                    (s->pages ? SEG_G : 0));
+}
+
+static void map_page(struct guest *g, uint32_t table, uint32_t la, uint32_t pa, uint32_t rights,
+                     bool no_execute) {
+  if (!g->pae) {
+    put32(g, table + 4 * (la >> 12 & 1023), pa | rights);
+    return;
+  }
+  put32(g, table + 8 * (la >> 12 & 511), pa | rights);
+  put32(g, table + 8 * (la >> 12 & 511) + 4, no_execute ? 0x80000000u : 0);
+}
+
+static void map_area(struct guest *g, uint32_t la, uint32_t size, uint32_t rights, bool no_execute) {
+  for (uint32_t end = la + size; la < end; la += MEM_PAGE)
+    map_page(g, PAGE_TABLE, la, la, rights, no_execute);
+}
+
+static void build_paging(struct guest *g) {
+  if (g->pae) {
+    put32(g, PAGE_POINTERS, PAGE_DIR | 1);
+    put32(g, PAGE_POINTERS + 8, PAGE_DIR_LOW | 1);
+    put32(g, PAGE_DIR_LOW + 8 * (LOW_LA >> 21 & 511), PAGE_TABLE_LOW | 3);
+    put32(g, PAGE_DIR + 8 * (NATIVE_CODE >> 21), PAGE_TABLE | 7);
+  } else {
+    put32(g, PAGE_DIR + 4 * (LOW_LA >> 22), PAGE_TABLE_LOW | 3);
+    put32(g, PAGE_DIR + 4 * (NATIVE_CODE >> 22), PAGE_TABLE | 7);
+  }
+  for (uint32_t pa = 0; pa < LOW_SIZE; pa += MEM_PAGE)
+    map_page(g, PAGE_TABLE_LOW, LOW_LA + pa, pa, 3, false);
+  map_area(g, NATIVE_CODE, NATIVE_CODE_SIZE, 7, false);
+  map_area(g, NATIVE_DATA, NATIVE_DATA_SIZE, 7, true);
+  map_area(g, NATIVE_READONLY, NATIVE_READONLY_SIZE, 5, true);
 }
 
 static void build_tables(struct guest *g) {
-  put_descriptor(g, CODE0, 0x0000ffff, 0x00cf9b00);
-  put_descriptor(g, DATA0, 0x0000ffff, 0x00cf9300);
-  put_descriptor(g, CODE3, 0x0000ffff, 0x00cffb00);
-  put_descriptor(g, DATA3, 0x0000ffff, 0x00cff300);
-  put_descriptor(g, TSS_SEL, TSS << 16 | 0x67, (LOW_LA & 0xff000000) | 0x8b00 | (LOW_LA >> 16 & 0xff));
+  put_descriptor(g, GDT + CODE0, 0, 0xfffff, 0xc09b);
+  put_descriptor(g, GDT + DATA0, 0, 0xfffff, 0xc093);
+  put_descriptor(g, GDT + (USER_CODE32 & ~7u), 0, 0xfffff, 0xc0fb);
+  put_descriptor(g, GDT + (USER_DATA & ~7u), 0, 0xfffff, 0xc0f3);
+  put_descriptor(g, GDT + (USER_CODE64 & ~7u), 0, 0xfffff, 0xa0fb);
+  put_descriptor(g, GDT + TSS_SEL, LOW_LA + TSS, 0x67, 0x8b);
+  put_descriptor(g, GDT + LDT_SEL, LOW_LA + LDT, LDT_COUNT * 8 - 1, 0x82);
+  for (uint32_t i = 0; i < LDT_COUNT; i++)
+    put_descriptor(g, LDT + 8 * i, native_ldt[i].base, native_ldt[i].limit, ldt_attributes(&native_ldt[i]));
   put32(g, TSS + 4, LOW_LA + STACK0);
   put32(g, TSS + 8, DATA0);
   put32(g, TSS + 0x64, 0x68u << 16); /* no I/O permission map */
   for (uint32_t v = 0; v < 256; v++) {
-    uint32_t dpl = v == EXC_BP || v == EXC_OF ? 3 : 0;
+    uint32_t dpl = v == EXC_BP || v == EXC_OF || v == 0x80 ? 3 : 0; /* as under Linux */
     put32(g, IDT + 8 * v, CODE0 << 16 | (HANDLERS + 16 * v));
     put32(g, IDT + 8 * v + 4, (LOW_LA & 0xffff0000) | 0x8e00 | dpl << 13);
   }
-  put32(g, PAGE_DIR + 4 * (LOW_LA >> 22), PAGE_TABLE_LOW | 3);
-  for (uint32_t pa = 0; pa < LOW_SIZE; pa += MEM_PAGE)
-    put32(g, PAGE_TABLE_LOW + 4 * ((LOW_LA + pa) >> 12 & 1023), pa | 3);
-  put32(g, PAGE_DIR + 4 * (NATIVE_CODE >> 22), PAGE_TABLE | 7);
-  for (uint32_t la = NATIVE_CODE; la < NATIVE_CODE + NATIVE_CODE_SIZE; la += MEM_PAGE)
-    put32(g, PAGE_TABLE + 4 * (la >> 12 & 1023), la | 7);
-  for (uint32_t la = NATIVE_DATA; la < NATIVE_DATA + NATIVE_DATA_SIZE; la += MEM_PAGE)
-    put32(g, PAGE_TABLE + 4 * (la >> 12 & 1023), la | 7);
+  build_paging(g);
 }
-
 static uint8_t *add_ram(struct guest *g, const char *name, uint32_t pa, uint32_t size) {
   struct mem_block *block = mem_block_new(g->machine.mem, name, size);
   if (!block)
@@ -84,8 +124,10 @@ struct guest *guest_new(const char *model) {
   g->low = add_ram(g, "low", 0, LOW_SIZE);
   g->code = add_ram(g, "code", NATIVE_CODE, NATIVE_CODE_SIZE);
   g->data = add_ram(g, "data", NATIVE_DATA, NATIVE_DATA_SIZE);
-  build_tables(g);
+  g->readonly = add_ram(g, "readonly", NATIVE_READONLY, NATIVE_READONLY_SIZE);
   g->cpu = cpu_new(&g->machine, cpu_model_find(model));
+  g->pae = cpu_has(g->cpu, FEAT_PAE) && cpu_has(g->cpu, FEAT_NX);
+  build_tables(g);
   g->machine.cpu[0] = g->cpu;
   g->machine.cpu_count = 1;
   g->machine.mem->listener = &g->machine;
@@ -114,37 +156,54 @@ void guest_put_code(struct guest *g, const uint8_t *code) {
 
 void guest_put_data(struct guest *g, const uint8_t *data) { memcpy(g->data, data, NATIVE_DATA_SIZE); }
 
-static void load_segment(struct guest *g, int seg, uint16_t sel, uint16_t attr) {
+static void load_segment(struct guest *g, int seg, uint16_t sel) {
   struct seg *s = &g->cpu->seg[seg];
-  *s = (struct seg){.sel = sel, .attr = attr, .limit = 0xffffffffu};
-  if (seg == TR) {
-    s->base = LOW_LA + TSS;
-    s->limit = 0x67;
+  *s = (struct seg){.sel = sel};
+  if (sel & ~3u) {
+    uint32_t at = (sel & 4 ? LDT : GDT) + (sel & ~7u), low = get32(g, at), high = get32(g, at + 4);
+    s->base = (high & 0xff000000) | (high << 16 & 0xff0000) | low >> 16;
+    s->attr = (uint16_t)(high >> 8 & 0xf0ff);
+    s->limit = (high & 0xf0000) | (low & 0xffff);
+    if (s->attr & SEG_G)
+      s->limit = s->limit << 12 | 0xfff;
   }
-  seg_update_room(s, sel == 0);
+  seg_update_room(s, (sel & ~3u) == 0);
+}
+
+static void load_segments(struct guest *g, const struct native_state *state) {
+  static const uint16_t flat[6] = {USER_DATA, USER_CODE32, USER_DATA, USER_DATA, 0, 0};
+  for (int seg = ES; seg <= GS; seg++)
+    load_segment(g, seg, state->sel[CS] ? state->sel[seg] : flat[seg]);
+  load_segment(g, LDTR, LDT_SEL);
+  load_segment(g, TR, TSS_SEL);
+}
+
+static void load_paging(struct guest *g) {
+  struct cpu *cpu = g->cpu;
+  uint32_t root = g->pae ? PAGE_POINTERS : PAGE_DIR;
+  cpu->efer = g->pae ? EFER_NXE : 0;
+  cpu->pdpte[0] = PAGE_DIR | 1;
+  cpu->pdpte[1] = PAGE_DIR_LOW | 1;
+  if (cpu->cr3 != root) {
+    cpu->cr3 = root;
+    tlb_flush(cpu, false);
+  }
 }
 
 void guest_load(struct guest *g, const struct native_state *state) {
   struct cpu *cpu = g->cpu;
   cpu->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
-  cpu->cr4 = CR4_PSE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-  if (cpu->cr3 != PAGE_DIR) {
-    cpu->cr3 = PAGE_DIR;
-    tlb_flush(cpu, false);
-  }
-  cpu->gdtr = (struct dtr){.base = LOW_LA + GDT, .limit = 0x2f};
+  cpu->cr4 = CR4_PSE | CR4_OSFXSR | CR4_OSXMMEXCPT | (g->pae ? CR4_PAE : 0);
+  load_paging(g);
+  cpu->gdtr = (struct dtr){.base = LOW_LA + GDT, .limit = GDT_LIMIT};
   cpu->idtr = (struct dtr){.base = LOW_LA + IDT, .limit = 0x7ff};
-  for (int seg = ES; seg <= DS; seg++)
-    load_segment(g, seg, seg == CS ? CODE3 : DATA3, seg == CS ? 0xc0fb : 0xc0f3);
-  load_segment(g, FS, 0, 0);
-  load_segment(g, GS, 0, 0);
-  load_segment(g, LDTR, 0, 0);
-  load_segment(g, TR, TSS_SEL, 0x008b);
+  load_segments(g, state);
   cpu->cpl = 3;
   memcpy(cpu->gpr, state->gpr, sizeof cpu->gpr);
   cpu->eip = cpu->next_eip = state->eip;
-  cpu->eflags = (state->eflags & (FL_ARITH | FL_DF | FL_AC | FL_ID)) | FL_1 | FL_IF;
-  memcpy(&cpu->fx, &state->fx, 8);
+  cpu->eflags = (state->eflags & (FL_ARITH | FL_DF | FL_AC | FL_NT | FL_ID)) | FL_1 | FL_IF;
+  memcpy(&cpu->fx, &state->fx, 6);
+  cpu->fx.fop = 0;
   cpu->fx.mxcsr = state->fx.mxcsr;
   memcpy(cpu->fx.st, state->fx.st, 128 + 128);
   cpu->fx.fip = cpu->fx.fdp = 0;
@@ -181,6 +240,8 @@ void guest_continue(struct guest *g, struct native_state *state, unsigned steps)
   run_cpu(g, steps);
   memcpy(state->gpr, cpu->gpr, sizeof cpu->gpr);
   memcpy(&state->fx, &cpu->fx, sizeof cpu->fx);
+  for (int seg = ES; seg <= GS; seg++)
+    state->sel[seg] = cpu->seg[seg].sel;
   state->vector = -1;
   state->eip = cpu->eip;
   state->eflags = cpu->eflags;
@@ -191,7 +252,9 @@ void guest_continue(struct guest *g, struct native_state *state, unsigned steps)
   uint32_t frame = STACK0 - 20;
   state->error = has_error ? get32(g, frame - 4) : 0;
   state->eip = get32(g, frame);
+  state->sel[CS] = (uint16_t)get32(g, frame + 4);
   state->eflags = get32(g, frame + 8);
   state->gpr[ESP] = get32(g, frame + 12);
+  state->sel[SS] = (uint16_t)get32(g, frame + 16);
   state->cr2 = cpu->cr2;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest CPU in user mode that sees what native.h's code sees: the same two areas, flat segments with
- * Linux's selectors, paging, an IDT whose handlers are never executed (arriving there ends a run).
+ * A guest CPU in user mode that sees what native.h's code sees: the same areas, Linux's selectors and the
+ * same LDT, paging (with PAE and NX if the model has them), an IDT whose handlers are never executed
+ * (arriving there ends a run).
  */
 #ifndef TESTS_CPU_GUEST_H
 #define TESTS_CPU_GUEST_H
@@ -14,7 +15,8 @@ struct guest {
   struct machine machine;
   const struct engine *engine; /* NULL: the interpreter, step by step */
   struct cpu *cpu;
-  uint8_t *low, *code, *data; /* host pointers: physical 0, NATIVE_CODE, NATIVE_DATA */
+  bool pae;
+  uint8_t *low, *code, *data, *readonly; /* host pointers: physical 0, NATIVE_CODE, _DATA, _READONLY */
 };
 
 struct guest *guest_new(const char *model);

@@ -421,7 +421,7 @@ START_TEST(fault_before_change) {
   run();
   ck_assert_int_eq(s.vector, EXC_PF);
   ck_assert_uint_eq(s.cr2, DATA_END);
-  ck_assert_uint_eq(s.error, 6);
+  ck_assert_uint_eq(s.error, 7); /* the next page is read-only */
   ck_assert_uint_eq(s.fx.ftw, 0x80);
   ck_assert_uint_eq(data32(NATIVE_DATA_SIZE - 4), 0x77777777);
   s.eip = NATIVE_CODE;

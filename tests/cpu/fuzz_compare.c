@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* What the host's processor and an engine must agree on; see fuzz.h. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core/fpu.h"
+#include "tests/cpu/fuzz.h"
+
+#define FLAGS_COMPARED (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_AC | FL_ID)
+
+struct comparison {
+  unsigned differences;
+  bool print;
+  struct leniency lenient;
+};
+
+static void differ(struct comparison *c, const char *what, const void *host, const void *guest,
+                   unsigned size) {
+  c->differences++;
+  if (!c->print)
+    return;
+  printf("  %s: host ", what);
+  for (unsigned i = size; i-- > 0;)
+    printf("%02x", ((const uint8_t *)host)[i]);
+  printf(" guest ");
+  for (unsigned i = size; i-- > 0;)
+    printf("%02x", ((const uint8_t *)guest)[i]);
+  printf("\n");
+}
+
+static void compare(struct comparison *c, const char *what, const void *host, const void *guest,
+                    unsigned size) {
+  if (memcmp(host, guest, size) != 0)
+    differ(c, what, host, guest, size);
+}
+#define COMPARE(what, member) compare(c, what, &h->member, &g->member, sizeof h->member)
+
+static bool has_error_code(int vector) {
+  return vector == EXC_TS || vector == EXC_NP || vector == EXC_SS || vector == EXC_GP || vector == EXC_PF ||
+         vector == EXC_AC;
+}
+
+static void compare_fpu(struct comparison *c, const struct fxsave *h, const struct fxsave *g) {
+  char name[8];
+  COMPARE("fcw", fcw);
+  COMPARE("fsw", fsw);
+  COMPARE("ftw", ftw);
+  if (h->fsw & FSW_ES) { /* AMD's processors save the pointers only then */
+    COMPARE("fop", fop);
+    COMPARE("fip", fip);
+    COMPARE("fdp", fdp);
+  }
+  COMPARE("mxcsr", mxcsr);
+  for (unsigned i = 0; i < 8; i++) {
+    snprintf(name, sizeof name, "st%u", i);
+    compare(c, name, h->st[i], g->st[i], 10);
+    snprintf(name, sizeof name, "xmm%u", i);
+    compare(c, name, h->xmm[i], g->xmm[i], 16);
+  }
+}
+
+static void compare_states(struct comparison *c, const struct test_case *t, const struct native_state *h,
+                           const struct native_state *g) {
+  static const char *const names[8] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"};
+  static const char *const segments[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
+  COMPARE("vector", vector);
+  if (h->vector == g->vector && has_error_code(h->vector))
+    COMPARE("error", error);
+  if (h->vector == g->vector && h->vector == EXC_PF)
+    COMPARE("cr2", cr2);
+  for (unsigned i = 0; i < 8; i++)
+    if (!c->lenient.registers)
+      COMPARE(names[i], gpr[i]);
+  for (unsigned i = 0; i < 6; i++)
+    if ((h->sel[i] | g->sel[i]) &
+        ~3) /* IRET, on the host's way to the signal handler, clears the RPL of null ones */
+      COMPARE(segments[i], sel[i]);
+  COMPARE("eip", eip);
+  uint32_t mask = FLAGS_COMPARED;
+  if (leaves_undefined(t->piece[t->count - 1].id))
+    mask &= ~(uint32_t)insn_desc[t->piece[t->count - 1].id].flags_undefined;
+  if (c->lenient.flags)
+    mask &= ~FL_ARITH;
+  uint32_t hf = h->eflags & mask, gf = g->eflags & mask;
+  compare(c, "eflags", &hf, &gf, 4);
+  if (!c->lenient.fpu)
+    compare_fpu(c, &h->fx, &g->fx);
+}
+
+/* FXSAVE's MXCSR_MASK: AMD's has bit 17. */
+static bool is_mxcsr_mask(const uint8_t *h, const uint8_t *g) {
+  static const uint8_t amd[4] = {0xff, 0xff, 2, 0}, ours[4] = {0xff, 0xff, 0, 0};
+  return memcmp(h, amd, 4) == 0 && memcmp(g, ours, 4) == 0;
+}
+
+static bool contains(const struct test_case *t, unsigned id) {
+  for (unsigned i = 0; i < t->count; i++)
+    if (t->piece[i].id == id)
+      return true;
+  return false;
+}
+
+/* FXSAVE's opcode and pointers, at 6 to 17h of a 16-byte aligned image: AMD's are zero without an exception.
+ */
+static bool are_pointers(const struct test_case *t, unsigned at, const uint8_t *h, const uint8_t *g) {
+  if (!contains(t, INSN_FXSAVE))
+    return false;
+  if ((at & 15) == 4 && memcmp(h, g, 2) == 0)
+    return h[2] == 0 && h[3] == 0;
+  if (((at & 15) == 12 || (at & 15) == 4) && memcmp(h + 2, g + 2, 2) == 0)
+    return h[0] == 0 && h[1] == 0;
+  return memcmp(h, (uint8_t[4]){0}, 4) == 0;
+}
+
+static void compare_memory(struct comparison *c, const struct test_case *t, const char *area,
+                           const uint8_t *h, const uint8_t *g, unsigned size) {
+  unsigned before = c->differences;
+  char name[24];
+  if (memcmp(h, g, size) == 0)
+    return;
+  for (unsigned i = 0; i < size && c->differences < before + 6; i += 4) {
+    snprintf(name, sizeof name, "%s+%x", area, i);
+    if (!is_mxcsr_mask(h + i, g + i) && !are_pointers(t, i, h + i, g + i))
+      compare(c, name, h + i, g + i, 4);
+  }
+}
+
+static uint32_t linear_eip(const struct native_state *s) {
+  bool ldt = (s->sel[CS] & 7) == 7 && s->sel[CS] >> 3 < LDT_COUNT;
+  return s->eip + (ldt ? native_ldt[s->sel[CS] >> 3].base : 0);
+}
+
+/* The piece in which a run ended, NULL if outside of the program. */
+static const struct piece *piece_at(const struct test_case *t, const struct native_state *s) {
+  uint32_t at = NATIVE_CODE + t->start, la = linear_eip(s);
+  for (unsigned i = 0; i < t->count; i++) {
+    if (la >= at && la < at + t->piece[i].length)
+      return &t->piece[i];
+    at += t->piece[i].length;
+  }
+  return NULL;
+}
+
+static bool is_row(const struct piece *p, const char *prefix) {
+  return name_has_prefix(insn_names[p->id], prefix);
+}
+static bool limit_or_page(int vector) { return vector == EXC_GP || vector == EXC_SS || vector == EXC_PF; }
+static bool has_lock(const struct piece *p) { return memchr(p->bytes, 0xf0, p->length) != NULL; }
+
+/* An engine's code lies below 4 GiB, where the guest has nothing. */
+static bool in_engine(uint32_t la) {
+  return (la < NATIVE_CODE || la >= NATIVE_READONLY + NATIVE_READONLY_SIZE) &&
+         msync((void *)(uintptr_t)(la & ~0xfffu), 0x1000, MS_ASYNC) == 0;
+}
+
+/* Instructions of several accesses, whose order is each processor's own. */
+static const char *accesses_vary(const struct piece *p) {
+  const struct insn_desc *d = &insn_desc[p->id];
+  if (is_row(p, "CMPS_"))
+    return "order of the operands of CMPS";
+  if (d->op[0] == Mu)
+    return "order of accesses to an FPU image (AMD: of FXSAVE, the last byte first)";
+  if (p->id == INSN_POPA || p->id == INSN_IRET || p->id == INSN_RETF || p->id == INSN_RETF_Iw)
+    return "order of accesses of POPA, RETF and IRET";
+  if (p->id == INSN_MASKMOVDQU_Vx_Ux || p->id == INSN_MASKMOVQ_Pq_Nq)
+    return "bytes that MASKMOV does not select";
+  return NULL;
+}
+
+/* Both fault in the same instruction, on different grounds or at different addresses. */
+static const char *priorities_vary(const struct piece *p, const struct native_state *h,
+                                   const struct native_state *g) {
+  bool call = p->id == INSN_CALL_Jv || p->id == INSN_CALL_Ev;
+  if ((h->vector == EXC_AC && limit_or_page(g->vector)) || (g->vector == EXC_AC && limit_or_page(h->vector)))
+    return "priority of #AC";
+  if ((h->vector == EXC_GP || h->vector == EXC_SS) && g->vector == EXC_PF && g->cr2 + 512 < 1024)
+    return "an access across 4 GiB (SDM vol. 3, 5.3: may be #GP)";
+  if (g->vector == EXC_UD && has_lock(p) && limit_or_page(h->vector))
+    return "priority of LOCK's #UD and the operand (AMD: may be the operand)";
+  if (g->vector == EXC_UD && h->vector == EXC_PF && (h->error & 0x10))
+    return "priority of #UD and the fetch of the rest";
+  if (!limit_or_page(h->vector) || !limit_or_page(g->vector))
+    return NULL;
+  if (call && h->vector != EXC_GP && g->vector == EXC_GP)
+    return "CALL beyond the limit without a stack (SDM: limit; AMD: stack)";
+  if (h->vector == EXC_GP && g->vector == EXC_SS && h->error == 0 && g->error == 0)
+    return "priority of alignment and limit (AMD: alignment)";
+  return accesses_vary(p);
+}
+
+/* The same fault, before which processors may have done different things. */
+static struct leniency progress_varies(const struct piece *p, const struct native_state *h) {
+  struct leniency none = {.reason = NULL};
+  if (!limit_or_page(h->vector) && h->vector != EXC_AC)
+    return none;
+  if (p->id == INSN_MASKMOVQ_Pq_Nq)
+    return (struct leniency){"MASKMOVQ that faults (AMD: the MMX state is entered)", .fpu = true};
+  if (p->id == INSN_POPA)
+    return (struct leniency){"POPA that faults (AMD: registers may have been loaded)", .registers = true};
+  if (is_row(p, "CMPS_") || is_row(p, "SCAS_"))
+    return (struct leniency){"CMPS or SCAS that faults (AMD: may have changed the flags)", .flags = true};
+  if ((p->id == INSN_CALLF_Ap || p->id == INSN_CALLF_Mp) && h->vector == EXC_GP && h->error == 0)
+    return (struct leniency){"CALL far beyond the limit (AMD: has pushed)", .memory = true};
+  return none;
+}
+
+struct leniency processors_vary(const struct test_case *t, const struct outcome *host,
+                                const struct outcome *guest) {
+  const struct native_state *h = &host->state, *g = &guest->state;
+  const struct piece *hp = piece_at(t, h), *gp = piece_at(t, g);
+  struct leniency all = {.all = true};
+  if (h->vector == -1 || g->vector == -1)
+    all.reason = "runs for long";
+  else if (g->vector == EXC_PF && in_engine(g->cr2))
+    all.reason = "the engine has memory there";
+  else if (h->sel[CS] == USER_CODE64)
+    all.reason = "left for 64-bit mode";
+  else if ((h->fx.mxcsr & 0x20000) || (g->vector == EXC_GP && gp && linear_eip(h) != linear_eip(g) &&
+                                       (gp->id == INSN_LDMXCSR || gp->id == INSN_FXRSTOR)))
+    all.reason = "MXCSR bit 17 (AMD: misaligned exception mask)";
+  else if (h->vector == EXC_UD && hp && hp->id == INSN_PREFETCHW_Ev)
+    all.reason = "0F 0D with a register (AMD: #UD, Intel: NOP)";
+  else if (g->vector == EXC_UD && gp && gp->id == INSN_VERW_Ew && has_lock(gp))
+    all.reason = "LOCK VERW (AMD: no #UD)";
+  else if (!hp || linear_eip(h) != linear_eip(g))
+    return all;
+  else if (h->vector != g->vector || (h->vector == EXC_PF && (h->cr2 != g->cr2 || h->error != g->error)))
+    all.reason = priorities_vary(hp, h, g);
+  else
+    return progress_varies(hp, h);
+  return all;
+}
+
+unsigned compare_outcomes(const struct test_case *t, const struct outcome *host, const struct outcome *guest,
+                          const struct leniency *lenient, bool print) {
+  struct comparison c = {0, print, *lenient};
+  if (lenient->reason && lenient->all)
+    return 0;
+  compare_states(&c, t, &host->state, &guest->state);
+  if (!lenient->memory)
+    compare_memory(&c, t, "data", host->data, guest->data, NATIVE_DATA_SIZE);
+  compare_memory(&c, t, "code", host->code, guest->code, NATIVE_CODE_SIZE);
+  return c.differences;
+}

@@ -44,11 +44,11 @@ static void gen_jcc(struct gen *g, int cc, uint32_t target) {
   /* not reached by falling through: gen_exit_to ends in a jump */
   emit_patch32(taken, e->p);
   uint8_t *here = e->p;
+  unsigned exits = g->exit_count;
   gen_exit_to(g, target);
-  struct gen_exit *last = &g->exit[g->exit_count - 1];
-  if (last->field == here + 1) { /* a plain jump: let the Jcc itself be the link */
+  if (g->exit_count > exits) { /* a plain jump: let the Jcc itself be the link */
     e->p = here;
-    last->field = taken;
+    g->exit[exits].field = taken;
   }
   finish(g);
 }

@@ -193,6 +193,7 @@ user:
   mov dword [resume], .pusha_done
   mov dword [fault_vector], -1
   mov dword [0x206000], 0
+  mov ebx, 0x5a5a5a5a ; the fourth, stored before the fault as processors do
   mov esp, 0x206010 ; 16 bytes on this page, 16 on the absent one below
   pusha
 .pusha_done:
@@ -205,7 +206,7 @@ user:
   show [fault_cr2]
   show [0x206000]
   newline
-;= pusha 00206010 0000000e 00000006 00205ffc 00000000
+;= pusha 00206010 0000000e 00000006 00205ffc 5a5a5a5a
   mov dword [resume], .call_done
   mov esp, 0x206000
   call .call_done

@@ -241,6 +241,11 @@ struct cpu {
   uint32_t fetch_page; /* cpu_fetch's page: la | user (bit 0) | valid (bit 1) */
   const uint8_t *fetch_host;
 
+  /* Calls by which DOS and its programs say that they only wait, see note_idle_call. */
+  bool idle_wanted; /* the machine may let the host rest until something happens */
+  uint32_t idle_calls;
+  uint64_t idle_call_at; /* icount of the last one */
+
   /* --- time and counters --- */
   uint64_t icount; /* instructions retired; engines bring it up to date before C code looks */
   uint64_t icount_limit; /* stop before this count (exactly) */

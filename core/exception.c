@@ -235,7 +235,30 @@ static bool vme_redirects(struct cpu *cpu, int vector) {
   return !(linear_read(cpu, tr->base + off, 1, false) >> (vector & 7) & 1);
 }
 
+#define IDLE_CALLS 16u /* so many in a row are no accident */
+#define IDLE_CALL_INSNS 5000u /* ... with so few instructions between two: nobody works meanwhile */
+
+/*
+ * DOS calls INT 28h all the while that it waits for a key, and well-behaved programs call INT 2Fh with AX = 1680h
+ * (release time slice) or 1689h (Windows' kernel is idle): before HLT was usual, that was how to be idle.
+ */
+static void note_idle_call(struct cpu *cpu, int vector) {
+  uint32_t ax = cpu->gpr[EAX] & 0xffff;
+  if (vector == 0x28 ? cpu_protected(cpu) : ax != 0x1680 && ax != 0x1689)
+    return;
+  uint64_t now = cpu->icount;
+  cpu->idle_calls = now - cpu->idle_call_at < IDLE_CALL_INSNS ? cpu->idle_calls + 1 : 0;
+  cpu->idle_call_at = now;
+  if (cpu->idle_calls < IDLE_CALLS)
+    return;
+  cpu->idle_calls = IDLE_CALLS - 2; /* if it goes on like this */
+  cpu->idle_wanted = true;
+  __atomic_or_fetch(&cpu->pending, PEND_EXIT, __ATOMIC_SEQ_CST);
+}
+
 void cpu_software_int(struct cpu *cpu, int vector, enum int_kind kind, uint32_t next) {
+  if (vector == 0x28 || vector == 0x2f)
+    note_idle_call(cpu, vector);
   struct event e = {.vector = vector, .kind = kind, .next = next, .flags = cpu->eflags};
   cpu->exc_depth_vector = NOT_DELIVERING;
   if (cpu_v86(cpu) && kind == INT_SOFT) {

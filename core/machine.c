@@ -19,6 +19,7 @@
 #define SLICE 20000u /* instructions: how long a lock waiter that comes late may have to wait */
 #define SLICE_MIN 1000u
 #define SLEEP_MAX_NS NS_PER_SEC
+#define NAP_NS 10000000 /* the longest rest of a guest that could go on, but says that it only waits */
 #define SPIN_NS 50000 /* what a sleep and a wake-up cost the host: shorter waits are not worth one */
 
 static void set_pending(struct cpu *cpu, uint32_t bits) {
@@ -277,6 +278,14 @@ static void idle(struct machine *m) {
   }
 }
 
+/* The guest waits by asking again and again. */
+static void nap(struct machine *m) {
+  int64_t deadline = clock_deadline(m->clock), now = clock_now(m->clock);
+  int64_t left = deadline - now < NAP_NS ? deadline - now : NAP_NS;
+  if (left > SPIN_NS && !cpu_event_deliverable(m->cpu[0]))
+    sleep_unlocked(m, left);
+}
+
 /* How many instructions until the loop wants to look at the timers again, or has done what it was asked for. */
 static uint64_t slice_length(struct machine *m, uint64_t most) {
   uint64_t longest = most < SLICE ? most : SLICE;
@@ -308,6 +317,11 @@ static void run_slice(struct machine *m, uint64_t until) {
   m->stat.slices++;
   cpu->icount_limit = cpu_icount(cpu) + length;
   m->config.engine->run(cpu);
+  if (cpu->idle_wanted) {
+    cpu->idle_wanted = false;
+    if (!clock_is_counted(m->clock))
+      nap(m);
+  }
   if (cpu->shutdown) {
     log_print(LOG_CPU_RESET, "triple fault\n");
     m->reset_wanted = true;

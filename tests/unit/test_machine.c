@@ -220,6 +220,53 @@ START_TEST(counted_time_is_warped_in_hlt) {
 }
 END_TEST
 
+/* Real-mode code at 0800h under the interpreter, INT 28h leads to an IRET. */
+static uint8_t program[16];
+static void load_program(struct machine *machine) {
+  struct cpu *cpu = machine->cpu[0];
+  uint8_t *ram = machine->ram->host;
+  mem_map_ram(machine->mem, 0, machine->ram->size, machine->ram, 0);
+  memcpy(ram + 0x28 * 4, &(uint32_t){0x700}, 4);
+  ram[0x700] = 0xcf;
+  memcpy(ram + 0x800, program, sizeof program);
+  seg_load_real(cpu, CS, 0);
+  cpu->eip = 0x800;
+  cpu->gpr[ESP] = 0x600;
+}
+
+static void make_program(const uint8_t *code, size_t size) {
+  make((struct machine_config){0});
+  m->config.engine = &engine_interp;
+  memcpy(program, code, size);
+  m->on_reset = load_program;
+}
+
+START_TEST(a_guest_that_only_waits_rests) {
+  static const uint8_t waits[] = {0xcd, 0x28, 0xeb, 0xfc}; /* int 28h; jmp */
+  make_program(waits, sizeof waits);
+  start();
+  WAIT_FOR(m->cpu_asleep);
+  uint64_t before = m->cpu[0]->icount;
+  machine_unlock(m);
+  nap(200);
+  machine_lock(m);
+  ck_assert_uint_lt(m->cpu[0]->icount - before, 20000); /* the interpreter makes millions */
+  machine_unlock(m);
+  finish();
+}
+END_TEST
+
+START_TEST(a_guest_that_works_between_calls_does_not) {
+  static const uint8_t works[] = {0xb9, 0x00, 0x20, 0xe2, 0xfe, 0xcd, 0x28, 0xeb, 0xf7}; /* mov cx; loop; int 28h; jmp */
+  make_program(works, sizeof works);
+  start();
+  WAIT_FOR(m->cpu[0]->icount > 500000);
+  ck_assert_uint_eq(m->cpu[0]->idle_calls, 0);
+  machine_unlock(m);
+  finish();
+}
+END_TEST
+
 START_TEST(a_halted_cpu_sleeps_until_woken) {
   make((struct machine_config){0});
   halt_at = 1;
@@ -253,6 +300,8 @@ Suite *suite_machine(void) {
   tcase_add_test(t, counted_slices_end_at_timers);
   tcase_add_test(t, counted_time_is_warped_in_hlt);
   tcase_add_test(t, a_halted_cpu_sleeps_until_woken);
+  tcase_add_test(t, a_guest_that_only_waits_rests);
+  tcase_add_test(t, a_guest_that_works_between_calls_does_not);
   suite_add_tcase(s, t);
   return s;
 }

@@ -431,6 +431,11 @@ void verify_or_die(const struct jit *j, const struct block *b, const struct insn
   char why[160];
   if (verify_block(j, b, why, sizeof why))
     return;
+  const struct vinsn *at = arena.now;
+  cs_insn *text = NULL;
+  if (at &&
+      cs_disasm(handle, jit_to_rw(j, b->host) + at->off, at->len, (uintptr_t)b->host + at->off, 1, &text))
+    error_report("%#llx: %s %s", (unsigned long long)text->address, text->mnemonic, text->op_str);
   dump_guest(b, insns, off, count);
   dump_host(j, b);
   error_report("the translator made a block that is not confined: %s", why);

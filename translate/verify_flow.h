@@ -169,6 +169,8 @@ void v_split(const struct vstate *s, struct vstate *taken, struct vstate *not_ta
 #define VI_LOOSE 0x40u        /* a 16-byte operand need not be aligned */
 #define VI_BITS 0x80u         /* a bit offset in a register reaches beyond the operand */
 #define VI_SIZE(n) ((n) << 8) /* bytes of the memory operand, where Capstone is wrong */
+#define VI_SIZE_OF(flags) ((flags) >> 8 & 31)
+#define VI_MM4 0x8000u /* 4 bytes if the first operand is an MMX register */
 /* 0: generated code must not contain it. For those that verify_step.c and verify_exit.c don't treat one by
  * one. */
 unsigned v_insn_flags(unsigned id);

@@ -324,7 +324,9 @@ static bool step_string(struct verifier *v, struct vstate *s, const struct vinsn
 
 static bool touch_memory(struct verifier *v, struct vstate *s, const struct vinsn *in, const struct vop *op,
                          unsigned flags, bool write) {
-  unsigned size = flags >> 8 ? flags >> 8 : op->size;
+  unsigned size = VI_SIZE_OF(flags) ? VI_SIZE_OF(flags) : op->size;
+  if ((flags & VI_MM4) && in->op[0].size == 8)
+    size = 4;
   const struct vaccess a = {
       .op = op, .size = size, .read = true, .write = write, .aligned = size == 16 && !(flags & VI_LOOSE)};
   uint32_t slot;
@@ -340,6 +342,9 @@ static bool touch_memory(struct verifier *v, struct vstate *s, const struct vins
 }
 
 static bool step_plain(struct verifier *v, struct vstate *s, const struct vinsn *in, unsigned flags) {
+  /* IMUL has three forms; that with one operand is MUL's */
+  if (in->id == X86_INS_IMUL && in->op_count == 1)
+    flags |= VI_READ0 | VI_AX | VI_DX;
   for (int i = 0; i < in->op_count; i++) {
     const struct vop *op = &in->op[i];
     bool write = i == 0 ? !(flags & VI_READ0) : i == 1 && (flags & VI_BOTH);
@@ -352,9 +357,6 @@ static bool step_plain(struct verifier *v, struct vstate *s, const struct vinsn 
     if (write && op->type == X86_OP_REG && op->reg >= 0 && !set_unknown(v, s, op->reg, op->size))
       return false;
   }
-  /* IMUL has three forms; that with one operand is MUL's */
-  if (in->id == X86_INS_IMUL && in->op_count == 1)
-    flags |= VI_AX | VI_DX;
   return (!(flags & VI_AX) || set_unknown(v, s, RAX, 2)) && (!(flags & VI_DX) || set_unknown(v, s, RDX, 2)) &&
          (!(flags & VI_CX) || set_reg(v, s, RCX, v_fresh(v)));
 }

@@ -141,4 +141,11 @@ bool gen_string(struct gen *g, const struct insn *in);
 bool gen_seg_load(struct gen *g, const struct insn *in);
 bool gen_system(struct gen *g, const struct insn *in);
 
+/* --- gen_system.c --- */
+bool gen_pushf(struct gen *g, const struct insn *in);
+bool gen_popf(struct gen *g, const struct insn *in);
+/* Does the block go on behind an instruction with A_END, as it is translated in line? */
+bool gen_goes_on(const struct insn *in, uint32_t mode);
+void gen_make_stubs(struct jit *j, struct emitter *e);
+
 #endif

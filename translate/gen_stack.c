@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PUSH, POP, LEAVE and the stack halves of CALL and RET. The address is computed and probed first, ESP
- * changes last (with the access, so that the slow path repeats it). PUSHA, POPA, ENTER, PUSHF, POPF
- * and POP to memory are the core's.
+ * changes last (with the access, so that the slow path repeats it). PUSHA, POPA, ENTER and POP to memory are the
+ * core's; for PUSHF and POPF see gen_system.c.
  */
 #include "translate/gen.h"
 
@@ -145,9 +145,8 @@ void gen_load_r11(struct gen *g, const struct insn *in) {
   gen_modrm_access(g, in, (unsigned)in->opsize, ACCESS_READ, false, op_load_r11);
 }
 
+/* The selector, zero-extended. */
 static bool push_segment(struct gen *g, const struct insn *in, int seg) {
-  if (in->opsize == 4)
-    return false; /* writes 16 of 32 bits: the core's */
   emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11,
              hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel)));
   gen_push_reg(g, in, R11);
@@ -163,6 +162,8 @@ bool gen_stack(struct gen *g, const struct insn *in) {
   case 0x0e: return push_segment(g, in, CS);
   case 0x16: return push_segment(g, in, SS);
   case 0x1e: return push_segment(g, in, DS);
+  case 0x9c: return gen_pushf(g, in);
+  case 0x9d: return gen_popf(g, in);
   case 0x68:
   case 0x6a: gen_push_imm(g, in, in->imm); return true;
   case 0xc9: return gen_leave(g, in);

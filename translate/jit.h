@@ -125,6 +125,7 @@ struct jit {
   const uint8_t *stub_read, *stub_write_check, *stub_write_commit, *stub_seg_check;
   const uint8_t *stub_exec; /* R8D = index into insns */
   const uint8_t *stub_fpu_load;
+  const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
   struct windows *windows; /* NULL = this engine has none */
   unsigned hot; /* slices that make a block worth its window */

@@ -3,7 +3,7 @@
  * The stubs through which translated code and C meet: entry, exits, and calls to the core that save
  * and restore guest registers, flags and FPU state. Generated once at the start of the code cache.
  */
-#include "translate/jit.h"
+#include "translate/gen.h"
 
 const int8_t host_gpr[8] = {RAX, R10, RDX, RBX, R15, RBP, RSI, RDI};
 
@@ -207,6 +207,7 @@ void jit_make_stubs(struct jit *j) {
     pop64(e, callee_saved[i]);
   e8(e, 0xc3);
 
+  gen_make_stubs(j, e);
   j->next = (uint8_t *)start(e);
   j->stubs_end = j->next;
 }

@@ -24,11 +24,8 @@ struct scan {
   uint32_t pa2;
 };
 
-/* STI ends a block only if it is not translated in line, see gen_interrupt_flag. */
 static bool ends_block(const struct insn *in, uint32_t mode) {
-  if (in->id == INSN_STI && !(mode & (MODE_USER | MODE_V86)))
-    return false;
-  return insn_describe(in)->attr & A_END;
+  return (insn_describe(in)->attr & A_END) && !gen_goes_on(in, mode);
 }
 
 /* The instruction at la crosses into the next page: fetch both halves. May raise #PF for the second page. */

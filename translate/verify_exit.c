@@ -49,6 +49,15 @@ bool v_call(struct verifier *v, struct vstate *s) {
   const uint8_t *target = v->now->target;
   if (is_stub(v, target, j->stub_fpu_load))
     return true; /* changes nothing else */
+  bool flags = is_stub(v, target, j->stub_pushf);
+  for (int i = 0; i < 4; i++)
+    flags |= is_stub(v, target, j->stub_popf[i]);
+  if (flags) { /* no C, no faults; leaves numbers in these */
+    if (!guest_registers(v, s) || (!v_is32(&s->reg[R11]) && !is_stub(v, target, j->stub_pushf)))
+      return v->failed ? false : v_fail(v, "call with a value of the host");
+    s->reg[RCX] = v_fresh(v), s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R11] = v_fresh(v);
+    return true;
+  }
   bool exec = is_stub(v, target, j->stub_exec), segment = is_stub(v, target, j->stub_seg_check);
   if (!exec && !segment && !is_stub(v, target, j->stub_read) && !is_stub(v, target, j->stub_write_check) &&
       !is_stub(v, target, j->stub_write_commit))

@@ -38,4 +38,10 @@ void interp_step(struct cpu *cpu);
 struct insn;
 bool interp_execute(struct cpu *cpu, const struct insn *in);
 
+/*
+ * For tests that count what they cover: called when an instruction is fetched for the first time in a while, and each
+ * time that its handler has returned. Set before anything runs; NULL otherwise, and then it costs nothing.
+ */
+extern void (*interp_watch)(const struct insn *in, bool retired);
+
 #endif

@@ -22,6 +22,8 @@ static handler_fn *const handlers[INSN_COUNT] = {
 #undef I
 };
 
+void (*interp_watch)(const struct insn *in, bool retired);
+
 /*
  * Decoded instructions by linear address and code size. The bytes are compared on each use, so nothing need ever be
  * invalidated: this remembers results of a pure function, for one set of CPU features.
@@ -53,8 +55,10 @@ static void memo_fill(struct memo *m, uint64_t key, const struct insn *in) {
   memcpy(m->bytes, in->bytes, in->length);
   m->key = key;
   m->handler = handlers[in->id];
-  m->special = (d->attr & (A_PE | A_CPL0)) || (d->cls == CL_STRING && in->rep) || in->id == INSN_IRET;
+  m->special = (d->attr & (A_PE | A_CPL0)) || (d->cls == CL_STRING && in->rep) || in->id == INSN_IRET || interp_watch;
   m->in = *in;
+  if (interp_watch)
+    interp_watch(in, false);
 }
 
 static inline bool memo_matches(const struct memo *m, uint64_t key, const uint8_t bytes[16]) {
@@ -121,6 +125,8 @@ static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct
   uint32_t start = cpu->eip;
   check_attributes(cpu, d->attr);
   m->handler(cpu, &m->in);
+  if (interp_watch)
+    interp_watch(&m->in, true);
   cpu->eip = cpu->next_eip;
   if (d->cls == CL_STRING && m->in.rep && cpu->eip == start)
     return;

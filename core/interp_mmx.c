@@ -41,7 +41,7 @@ void interp_maskmov(struct cpu *cpu, const struct insn *in) {
   int seg = in->seg_override == 0xff ? DS : in->seg_override;
   uint32_t offset = in->addrsize == 4 ? cpu->gpr[EDI] : cpu->gpr[EDI] & 0xffff;
   uint32_t la = seg_linear(cpu, seg, offset, size, true);
-  if (cpu->align_check && (la & (size - 1)))
+  if (cpu->align_check && (la & 7)) /* of both sizes, as the host's processor does it */
     cpu_raise_error(cpu, EXC_AC, 0);
   linear_check_write(cpu, la, size, user);
   if (mmx)

@@ -159,13 +159,23 @@ void interp_simd_row(struct cpu *cpu, const struct insn *in) {
   }
 }
 
+/* CLFLUSH reads as it were, but execute-only segments will do, too. */
+static uint32_t flush_la(struct cpu *cpu, const struct insn *in) {
+  const struct seg *s = &cpu->seg[in->seg];
+  uint16_t type = s->attr & (SEG_P | SEG_S | SEG_CODE | SEG_RW);
+  uint32_t ea = insn_ea(cpu, in);
+  if (type != (SEG_P | SEG_S | SEG_CODE) || ea > s->limit)
+    return fpu_operand_la(cpu, in, 1, false);
+  return s->base + ea;
+}
+
 /* MOVNTI and CLFLUSH, which are not subject to the checks of SSE. */
 static void interp_copy_row(struct cpu *cpu, const struct insn *in) {
   uint32_t value;
   if (in->id == INSN_MOVNTI_Md_Gd)
     fpu_write_la(cpu, fpu_operand_la(cpu, in, 4, true), &cpu->gpr[in->reg], 4);
   else
-    fpu_read_la(cpu, fpu_operand_la(cpu, in, 1, false), &value, 1);
+    fpu_read_la(cpu, flush_la(cpu, in), &value, 1);
 }
 
 /* Fences: the interpreter's accesses are in order. */
@@ -175,6 +185,7 @@ static void interp_nop_row(struct cpu *cpu, const struct insn *in) { (void)cpu, 
 #define ROW_CL_MMX interp_simd_row
 #define ROW_CL_SSE interp_simd_row
 #define ROW_CL_COPY interp_copy_row
+#define ROW_CL_SYSTEM interp_copy_row
 #define ROW_CL_NOP interp_nop_row
 
 /* One handler per row of the table, by its class. */

@@ -226,7 +226,7 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-    {{"accel", "interp|tlb[,OPTIONS]", "how guest code runs: interpreter or translator ('help' lists)"},
+    {{"accel", "window|tlb|interp[,OPTIONS]", "how guest code runs: interpreter or translator ('help' lists)"},
      option_accel,
      false},
     {{"append", "TEXT", "command line for -kernel"}, opt_append, false},

@@ -232,9 +232,9 @@ static int set_accel(struct option_parser *p, const char *name, const char *opti
   }
   for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
     if (!strcmp(name, foreign[i]))
-      return option_error(p, "-accel %s: Dragoman does not use hardware virtualization; use tlb", name);
+      return option_error(p, "-accel %s: Dragoman does not use hardware virtualization; use window", name);
   if (!strcmp(name, "tcg"))
-    return option_error(p, "-accel tcg: that is QEMU's translator; Dragoman's is called tlb");
+    return option_error(p, "-accel tcg: that is QEMU's translator; Dragoman's is called window");
   if (p->o->accel && strcmp(p->o->accel, name))
     return option_error(p, "both -accel %s and %s were asked for; keep one", p->o->accel, name);
   p->o->accel = name;

@@ -54,7 +54,8 @@ demo() {
 }
 
 demo demo-tlb 38 0 -accel tlb
+demo demo-window 38 0 -accel window
 demo demo-interp 38 0 -accel interp
-demo demo-floppy 36 1 -accel tlb -fda "$build/roms/demo/demo.bin" -snapshot
+demo demo-floppy 36 1 -fda "$build/roms/demo/demo.bin" -snapshot
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -53,10 +53,12 @@ run bios-interp interp 3 -fda floppy.img -boot menu=on
 same bios-tlb bios-again
 same bios-tlb bios-interp
 run demo-tlb tlb 5
-run demo-again tlb 5
+run demo-window window 5
+run demo-again window 5
 run demo-interp interp 5
-same demo-tlb demo-again
-same demo-tlb demo-interp
+same demo-window demo-again
+same demo-window demo-tlb
+same demo-window demo-interp
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -217,7 +217,7 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
   for (uint32_t i = b->eip & (stride - 1); i < JC_ENTRIES; i += stride) {
     struct jc_entry *jc = &j->cpu->jump_cache[i];
     if (jc->host == (uint32_t)(uintptr_t)b->host)
-      jc->tag = 1; /* no EIP + key has this complement: keys are multiples of 2^32 and never 0 */
+      jc->tag = JC_NEVER;
   }
   j->stat.invalidated++;
 }

@@ -93,7 +93,12 @@ static void on_code_write(void *opaque, uint32_t pa, unsigned size) {
 
 static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   struct jit *j = cpu->engine_data;
-  /* what supervisor code left in the jump cache is global, see remember_jump */
+  /* what supervisor code left in the jump cache is global, but for these */
+  if (j->local_jump_count == LOCAL_JUMPS)
+    keep_global = false;
+  for (unsigned i = 0; i < j->local_jump_count; i++)
+    cpu->jump_cache[j->local_jumps[i]].tag = JC_NEVER;
+  j->local_jump_count = 0;
   for (unsigned i = 0; i < JIT_IDS; i++)
     if (!keep_global || (j->ids[i].mode & MODE_USER))
       j->ids[i].id = 0;
@@ -116,17 +121,17 @@ static void jit_engine_flush(struct cpu *cpu) {
 
 /* --- running --- */
 
-/* *keep: the way from EIP to the block may be remembered until the next flush. */
-static struct block *find_block(struct jit *j, bool *keep) {
+/* *local: the way from EIP to the block does not survive a load of CR3. */
+static struct block *find_block(struct jit *j, bool *local) {
   struct cpu *cpu = j->cpu;
   uint32_t access = PF_FETCH | (cpu->cpl == 3 ? PF_USER : 0);
   uint32_t la = cpu->seg[CS].base + cpu->eip;
   bool global;
-  *keep = false;
+  *local = false;
   if (cpu->eip > cpu->seg[CS].limit)
     return NULL; /* #GP(0) comes before #PF */
   uint32_t pa = paging_translate_code(cpu, la, access, &global);
-  bool flushed = (cpu->mode & MODE_USER) || !(cpu->cr4 & CR4_PGE); /* with every load of CR3 */
+  bool flushed = (cpu->mode & MODE_USER) || !(cpu->cr4 & CR4_PGE); /* all is, with every load of CR3 */
   bool crosses = false;
   j->stat.lookups++;
   struct block *b = jit_find(j, pa, cpu->eip, NO_PAGE, &crosses);
@@ -136,14 +141,19 @@ static struct block *find_block(struct jit *j, bool *keep) {
   }
   if (!b)
     b = jit_translate(j, pa, j->hot == 0);
-  *keep = flushed || (global && b && b->pa2 == NO_PAGE);
+  *local = !flushed && !(global && b && b->pa2 == NO_PAGE);
   return b;
 }
 
 static void note_ran(struct jit *j, uint32_t la) { j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7)); }
 
-static void remember_jump(struct cpu *cpu, const struct block *b) {
+static void remember_jump(struct cpu *cpu, const struct block *b, bool local) {
   struct jit *j = cpu->engine_data;
+  if (local) {
+    if (j->local_jump_count == LOCAL_JUMPS)
+      return; /* until the next load of CR3 */
+    j->local_jumps[j->local_jump_count++] = (uint16_t)(cpu->eip & (JC_ENTRIES - 1));
+  }
   uint32_t la = cpu->seg[CS].base + cpu->eip;
   note_ran(j, la);
   if (b->pa2 != NO_PAGE)
@@ -165,9 +175,12 @@ static void link_exit(struct jit *j, uint32_t number, struct block *b) {
     return;
   struct link *l = &j->links[number - 1];
   const struct block *from = l->from;
-  bool same_world = from->mode == b->mode && from->cs_limit == b->cs_limit && b->pa2 == NO_PAGE;
-  if (from->valid && same_world)
+  if (!from->valid || from->mode != b->mode || from->cs_limit != b->cs_limit)
+    return;
+  if (b->pa2 == NO_PAGE)
     jit_link(j, l, b);
+  else
+    emit_patch32(l->leave, j->stub_lookup); /* where b's second page is, is asked each time */
 }
 
 static void enter_block(struct jit *j, const struct block *b) {
@@ -221,8 +234,8 @@ static bool turn(struct jit *j, uint32_t *link) {
   }
   jit_sync_mode(cpu);
   uint64_t flushes = j->stat.flushes;
-  bool keep;
-  struct block *b = find_block(j, &keep);
+  bool local;
+  struct block *b = find_block(j, &local);
   if (b && j->slice_begins && j->windows) {
     *link = 0;
     b = sample(j, b, b->pa);
@@ -232,7 +245,7 @@ static bool turn(struct jit *j, uint32_t *link) {
     j->hold_windows = true; /* the rest of the slice in shorter blocks */
     jit_rekey(cpu);
     *link = 0;
-    b = find_block(j, &keep);
+    b = find_block(j, &local);
   }
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
@@ -243,8 +256,7 @@ static bool turn(struct jit *j, uint32_t *link) {
   }
   if (j->stat.flushes == flushes)
     link_exit(j, *link, b);
-  if (keep)
-    remember_jump(cpu, b);
+  remember_jump(cpu, b, local);
   enter_block(j, b);
   *link = (uint32_t)cpu->scratch[SCR_LINK];
   return true;

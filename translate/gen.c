@@ -117,7 +117,9 @@ static void emit_link_stub(struct gen *g, uint8_t *field, uint32_t target) {
   emit_patch32(field, e->p);
   gen_store_eip(g, target);
   emit_mov_imm(e, R8, number + 1);
-  emit_jmp_to(e, j->stub_exit_link);
+  uint8_t *leave = emit_jmp32(e);
+  emit_patch32(leave, j->stub_exit_link);
+  j->links[number].leave = leave;
 }
 
 /* May a direct jump to target stay linked whatever the page tables do? Only on the same page. */
@@ -130,24 +132,9 @@ static bool linkable(const struct gen *g, uint32_t target) {
   return offset >= 0 && offset < unit;
 }
 
-/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. */
 void gen_exit_lookup(struct gen *g) {
-  struct emitter *e = &g->e;
-  int32_t jc = (int32_t)offsetof(struct cpu, jump_cache);
   gen_reserve(g, 80);
-  emit_movzx16(e, R9, R8);
-  emit_lea(e, R9, hm_index(R9, R9, 0, 0));
-  emit_load64(e, RCX, hm_index(R14, R9, 3, jc));
-  emit_op_rm(e, EO_W, OM_1, 0x8b, R11, CPU_FIELD(jc_key));
-  emit_lea64(e, RCX, hm_index(RCX, R8, 0, 0));
-  emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0)); /* -(eip + key) + eip + key */
-  uint8_t *hit = emit_jrcxz(e);
-  emit_jmp_to(e, g->j->stub_miss);
-  emit_patch8(hit, e->p);
-  emit_load(e, R8, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, eip_bias)));
-  emit_load(e, R9, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, host)));
-  emit_store(e, CPU_FIELD(eip_bias), R8);
-  emit_op_rr(e, 0, OM_1, 0xff, 4, R9); /* jmp r9 */
+  jit_emit_lookup(&g->e, g->j->stub_miss);
 }
 
 static struct gen_exit *note_exit(struct gen *g, uint8_t *field, uint32_t target) {

@@ -35,6 +35,7 @@ struct block;
 struct link {
   uint8_t *field; /* writable alias */
   const uint8_t *stub; /* writable alias of the exit stub */
+  uint8_t *leave; /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
   struct block *from, *to;
   struct link *next; /* in to->incoming */
 };
@@ -83,6 +84,8 @@ struct mode_id {
 /* Data stores to a page that also holds code, by linear page: checked once, then direct (slow.c). */
 /* What the window strategy has learnt of a block's accesses. */
 #define SITE_HINTS 4096u
+#define LOCAL_JUMPS 4096u
+#define JC_NEVER 1u /* a tag that no EIP + key has as its complement: keys are multiples of 2^32 and never 0 */
 struct site_hint {
   uint32_t pa, mode;
   uint32_t faults; /* that the window could not resolve */
@@ -121,6 +124,7 @@ struct jit {
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
   const uint8_t *stub_exit; /* eip is in memory */
   const uint8_t *stub_exit_link; /* R8D = link number + 1; eip is in memory */
+  const uint8_t *stub_lookup; /* eip is in memory: jump there through the jump cache */
   const uint8_t *stub_miss; /* R8D = eip: no jump cache entry */
   const uint8_t *stub_read, *stub_write_check, *stub_write_commit, *stub_seg_check;
   const uint8_t *stub_exec; /* R8D = index into insns */
@@ -145,6 +149,8 @@ struct jit {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
   } stat;
+  uint16_t local_jumps[LOCAL_JUMPS]; /* jump cache entries of supervisor code on pages that are not global */
+  unsigned local_jump_count;
   bool hold_windows; /* no hot blocks until the slice ends */
   bool slice_begins; /* the next block found begins a slice */
   bool verify; /* check every block with verify.h before it may run */
@@ -163,6 +169,7 @@ enum { SCR_INFO, SCR_R8, SCR_R11, SCR_FPU, SCR_ENTRY, SCR_LINK, SCR_HOSTPC, SCR_
 
 /* --- stubs.c --- */
 void jit_make_stubs(struct jit *j);
+void jit_emit_lookup(struct emitter *e, const uint8_t *miss);
 
 /* --- slow.c: C called from stubs. All set cpu->icount first. --- */
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info);

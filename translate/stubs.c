@@ -152,6 +152,24 @@ static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, 
   e8(e, 0xc3);
 }
 
+/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. */
+void jit_emit_lookup(struct emitter *e, const uint8_t *miss) {
+  int32_t jc = (int32_t)offsetof(struct cpu, jump_cache);
+  emit_movzx16(e, R9, R8);
+  emit_lea(e, R9, hm_index(R9, R9, 0, 0));
+  emit_load64(e, RCX, hm_index(R14, R9, 3, jc));
+  emit_op_rm(e, EO_W, OM_1, 0x8b, R11, CPU_FIELD(jc_key));
+  emit_lea64(e, RCX, hm_index(RCX, R8, 0, 0));
+  emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0)); /* -(eip + key) + eip + key */
+  uint8_t *hit = emit_jrcxz(e);
+  emit_jmp_to(e, miss);
+  emit_patch8(hit, e->p);
+  emit_load(e, R8, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, eip_bias)));
+  emit_load(e, R9, hm_index(R14, R9, 3, jc + (int32_t)offsetof(struct jc_entry, host)));
+  emit_store(e, CPU_FIELD(eip_bias), R8);
+  emit_op_rr(e, 0, OM_1, 0xff, 4, R9); /* jmp r9 */
+}
+
 static const uint8_t *start(struct emitter *e) {
   while ((uintptr_t)e->p & 15)
     e8(e, 0xcc);
@@ -178,6 +196,10 @@ void jit_make_stubs(struct jit *j) {
   j->stub_miss = start(e);
   emit_store(e, CPU_FIELD(eip), R8);
   emit_jmp_to(e, j->stub_exit);
+
+  j->stub_lookup = start(e);
+  emit_load(e, R8, CPU_FIELD(eip));
+  jit_emit_lookup(e, j->stub_miss);
 
   j->stub_read = start(e);
   make_call(e, jit_slow_read, false);

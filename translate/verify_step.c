@@ -7,10 +7,17 @@
 
 /* --- registers --- */
 
+static bool is_guest_register(int reg) {
+  return reg != RCX && reg != R8 && reg != R9 && reg != R11; /* of those that may change at all */
+}
+
 /* Result in a general register. RSP, R13 and R14 never change; R12 only where the caller says so. */
 static bool set_reg(struct verifier *v, struct vstate *s, int reg, struct vvalue value) {
   if (reg == RSP || reg == R12 || reg == R13 || reg == R14)
     return v_fail(v, "changes a reserved register");
+  /* what a guest computes from two registers is not needed, and takes up the room of what is */
+  if (value.kind == V_FORM && value.a.sym[1] != 0 && is_guest_register(reg))
+    value = v_fresh(v);
   s->reg[reg] = value;
   return true;
 }

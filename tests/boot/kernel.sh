@@ -60,7 +60,7 @@ initrd 0013 this is the initrd
 end
 END
 
-for engine in interp tlb; do
+for engine in interp tlb window; do
   boot -accel $engine -kernel multiboot.bin -append 'a=1 b' -initrd 'one x=y,two'
   expect "multiboot under $engine" 99 multiboot.wanted
   boot -accel $engine -kernel linux.bin -append root=none -initrd initrd
@@ -78,10 +78,10 @@ for engine in interp tlb; do
   fi
   mv first "time.$engine"
 done
-if cmp -s time.interp time.tlb; then
+if cmp -s time.interp time.tlb && cmp -s time.interp time.window; then
   passed=$((passed + 1))
 else
-  echo "FAILED: counted runs under interp and tlb differ: $(cat time.interp time.tlb | tr '\n' ' ')"
+  echo "FAILED: counted runs under interp, tlb and window differ: $(cat time.interp time.tlb time.window | tr '\n' ' ')"
   failed=$((failed + 1))
 fi
 echo "$passed passed, $failed failed"

@@ -5,7 +5,7 @@
 # GRUB from floppy and CD, iPXE, Linux with a BusyBox shell, the Debian installer. The packages are fetched with
 # apt-get into $BOOT_CACHE (default $BUILD/boot-cache), through a private apt state that leaves the host's alone; what
 # cannot be fetched (170 MB in all) is skipped, and said; BOOT_SYSTEMS=no skips everything. ENGINES names the engines
-# (default "tlb"). DRAGOMAN_GUESTS may name a directory with freedos-1.4MB.img, mikeos.flp and kolibri.img to boot too.
+# (default "window"). DRAGOMAN_GUESTS may name a directory with freedos-1.4MB.img, mikeos.flp and kolibri.img to boot too.
 # Under the translator more than 99.9 % of the instructions must have run in translated code. Prints "N passed, N
 # failed".
 set -u
@@ -17,7 +17,7 @@ if [ "${BOOT_SYSTEMS:-yes}" = no ]; then
 fi
 build=$(cd "$BUILD" && pwd)
 cache=${BOOT_CACHE:-$build/boot-cache}
-engines=${ENGINES:-tlb}
+engines=${ENGINES:-window}
 work=$(mktemp -d) || exit 1
 machine=
 trap '[ -n "$machine" ] && kill "$machine" 2>/dev/null; rm -rf "$work"' EXIT
@@ -101,9 +101,9 @@ until_seen() {
 
 # Does the machine run, and in translated code?
 translated() { # NAME
-  [ "$engine" = tlb ] || return 0
-  ask 'info jit' | tr -d '\r' | awk -v name="$1" '
-    $1 == "translated" {print name " under tlb: translated " $2 " %"; seen = 1; if ($2 > 99.9) good = 1}
+  [ "$engine" != interp ] || return 0
+  ask 'info jit' | tr -d '\r' | awk -v name="$1 under $engine" '
+    $1 == "translated" {print name ": translated " $2 " %"; seen = 1; if ($2 > 99.9) good = 1}
     END {if (!good) print "FAILED: " name ": too little of it, or no answer"; exit !good}'
 }
 
@@ -269,7 +269,7 @@ for engine in $engines; do
     installer=$installer/debian-installer/i386
     boot installer 180 'Select a language' -m 512 -kernel "$installer/linux" -initrd "$installer/initrd.gz" \
       -append 'vga=normal fb=false nomodeset'
-    if [ "$engine" = tlb ]; then
+    if [ "$engine" != interp ]; then
       installer=$cache/debian-installer-12-netboot-i386/usr/lib/debian-installer/images/12/i386/gtk
       installer=$installer/debian-installer/i386
       graphics installer-gtk 240 250 -m 768 -kernel "$installer/linux" -initrd "$installer/initrd.gz" \

@@ -12,7 +12,7 @@
 #define PIECES_MAX 32u
 #define PIECE_BYTES 48u
 #define FIXUPS_MAX 3u
-#define PATCHES_MAX 12u
+#define PATCHES_MAX 24u
 #define NO_TARGET 0xff
 
 /* Where a branch's displacement or target goes, once the program is laid out. */
@@ -79,8 +79,7 @@ struct leniency {
   const char *reason;                      /* NULL: nothing is excused */
   bool all, flags, registers, fpu, memory; /* what need not agree */
 };
-struct leniency processors_vary(const struct test_case *t, const struct outcome *host,
-                                const struct outcome *guest);
+struct leniency processors_vary(const struct outcome *host, const struct outcome *guest);
 /* Number of differences; printed if `print`. */
 unsigned compare_outcomes(const struct test_case *t, const struct outcome *host, const struct outcome *guest,
                           const struct leniency *lenient, bool print);

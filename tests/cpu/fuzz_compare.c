@@ -131,22 +131,24 @@ static uint32_t linear_eip(const struct native_state *s) {
   return s->eip + (ldt ? native_ldt[s->sel[CS] >> 3].base : 0);
 }
 
-/* The piece in which a run ended, NULL if outside of the program. */
-static const struct piece *piece_at(const struct test_case *t, const struct native_state *s) {
-  uint32_t at = NATIVE_CODE + t->start, la = linear_eip(s);
-  for (unsigned i = 0; i < t->count; i++) {
-    if (la >= at && la < at + t->piece[i].length)
-      return &t->piece[i];
-    at += t->piece[i].length;
-  }
-  return NULL;
+/* The instruction at which a run ended. False where there is none. */
+static bool insn_at(struct insn *in, const struct outcome *o) {
+  uint32_t offset = linear_eip(&o->state) - NATIVE_CODE;
+  uint16_t sel = o->state.sel[CS];
+  bool code32 = sel == USER_CODE32 || ((sel & 7) == 7 && sel >> 3 < LDT_COUNT && native_ldt[sel >> 3].big);
+  return offset < NATIVE_CODE_SIZE &&
+         insn_decode(in, o->code + offset, NATIVE_CODE_SIZE - offset, code32, ~0ull) == INSN_OK;
 }
 
-static bool is_row(const struct piece *p, const char *prefix) {
-  return name_has_prefix(insn_names[p->id], prefix);
+/* LOCK where it is not allowed makes no instruction. */
+static bool has_bad_lock(const struct outcome *o) {
+  uint32_t offset = linear_eip(&o->state) - NATIVE_CODE;
+  return offset < NATIVE_CODE_SIZE - INSN_MAX && memchr(o->code + offset, 0xf0, 4) != NULL;
 }
+
+static bool is_row(unsigned id, const char *prefix) { return name_has_prefix(insn_names[id], prefix); }
 static bool limit_or_page(int vector) { return vector == EXC_GP || vector == EXC_SS || vector == EXC_PF; }
-static bool has_lock(const struct piece *p) { return memchr(p->bytes, 0xf0, p->length) != NULL; }
+static bool is_far_call(unsigned id) { return id == INSN_CALLF_Ap || id == INSN_CALLF_Mp; }
 
 /* An engine's code lies below 4 GiB, where the guest has nothing. */
 static bool in_engine(uint32_t la) {
@@ -155,80 +157,95 @@ static bool in_engine(uint32_t la) {
 }
 
 /* Instructions of several accesses, whose order is each processor's own. */
-static const char *accesses_vary(const struct piece *p) {
-  const struct insn_desc *d = &insn_desc[p->id];
-  if (is_row(p, "CMPS_"))
+static const char *accesses_vary(unsigned id) {
+  if (is_row(id, "CMPS_"))
     return "order of the operands of CMPS";
-  if (d->op[0] == Mu)
+  if (insn_desc[id].op[0] == Mu)
     return "order of accesses to an FPU image (AMD: of FXSAVE, the last byte first)";
-  if (p->id == INSN_POPA || p->id == INSN_IRET || p->id == INSN_RETF || p->id == INSN_RETF_Iw)
+  if (id == INSN_POPA || id == INSN_IRET || id == INSN_RETF || id == INSN_RETF_Iw)
     return "order of accesses of POPA, RETF and IRET";
-  if (p->id == INSN_MASKMOVDQU_Vx_Ux || p->id == INSN_MASKMOVQ_Pq_Nq)
+  if (id == INSN_MASKMOVDQU_Vx_Ux || id == INSN_MASKMOVQ_Pq_Nq)
     return "bytes that MASKMOV does not select";
   return NULL;
 }
 
-/* Both fault in the same instruction, on different grounds or at different addresses. */
-static const char *priorities_vary(const struct piece *p, const struct native_state *h,
-                                   const struct native_state *g) {
-  bool call = p->id == INSN_CALL_Jv || p->id == INSN_CALL_Ev;
+/* Both fault at the same place, on different grounds or at different addresses. */
+static const char *priorities_vary(const struct native_state *h, const struct native_state *g) {
   if ((h->vector == EXC_AC && limit_or_page(g->vector)) || (g->vector == EXC_AC && limit_or_page(h->vector)))
     return "priority of #AC";
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && g->vector == EXC_PF && g->cr2 + 512 < 1024)
     return "an access across 4 GiB (SDM vol. 3, 5.3: may be #GP)";
-  if (g->vector == EXC_UD && has_lock(p) && limit_or_page(h->vector))
-    return "priority of LOCK's #UD and the operand (AMD: may be the operand)";
   if (g->vector == EXC_UD && h->vector == EXC_PF && (h->error & 0x10))
     return "priority of #UD and the fetch of the rest";
-  if (!limit_or_page(h->vector) || !limit_or_page(g->vector))
-    return NULL;
-  if (call && h->vector != EXC_GP && g->vector == EXC_GP)
-    return "CALL beyond the limit without a stack (SDM: limit; AMD: stack)";
   if (h->vector == EXC_GP && g->vector == EXC_SS && h->error == 0 && g->error == 0)
     return "priority of alignment and limit (AMD: alignment)";
-  return accesses_vary(p);
+  return NULL;
+}
+
+static const char *calls_vary(unsigned id, const struct native_state *h, const struct native_state *g) {
+  bool call = id == INSN_CALL_Jv || id == INSN_CALL_Ev;
+  if (call && h->vector != EXC_GP && g->vector == EXC_GP)
+    return "CALL beyond the limit without a stack (SDM: limit; AMD: stack)";
+  if (is_far_call(id) && h->vector != EXC_GP && g->vector == EXC_GP && g->error == 0)
+    return "CALL far beyond the limit without a stack (SDM: limit; AMD: stack)";
+  return NULL;
 }
 
 /* The same fault, before which processors may have done different things. */
-static struct leniency progress_varies(const struct piece *p, const struct native_state *h) {
-  struct leniency none = {.reason = NULL};
-  if (!limit_or_page(h->vector) && h->vector != EXC_AC)
-    return none;
-  if (p->id == INSN_MASKMOVQ_Pq_Nq)
+static struct leniency progress_varies(unsigned id, const struct native_state *h) {
+  if (id == INSN_MASKMOVQ_Pq_Nq)
     return (struct leniency){"MASKMOVQ that faults (AMD: the MMX state is entered)", .fpu = true};
-  if (p->id == INSN_POPA)
+  if (id == INSN_POPA)
     return (struct leniency){"POPA that faults (AMD: registers may have been loaded)", .registers = true};
-  if (is_row(p, "CMPS_") || is_row(p, "SCAS_"))
+  if (is_row(id, "CMPS_") || is_row(id, "SCAS_"))
     return (struct leniency){"CMPS or SCAS that faults (AMD: may have changed the flags)", .flags = true};
-  if ((p->id == INSN_CALLF_Ap || p->id == INSN_CALLF_Mp) && h->vector == EXC_GP && h->error == 0)
+  if (is_far_call(id) && h->vector == EXC_GP && h->error == 0)
     return (struct leniency){"CALL far beyond the limit (AMD: has pushed)", .memory = true};
-  return none;
+  return (struct leniency){.reason = NULL};
 }
 
-struct leniency processors_vary(const struct test_case *t, const struct outcome *host,
-                                const struct outcome *guest) {
+/* Only one of the two faults, or both at different places. */
+static const char *faults_vary(const struct outcome *host, const struct outcome *guest) {
   const struct native_state *h = &host->state, *g = &guest->state;
-  const struct piece *hp = piece_at(t, h), *gp = piece_at(t, g);
+  struct insn in;
+  bool moved = linear_eip(h) != linear_eip(g);
+  if (g->vector == EXC_PF && in_engine(g->cr2))
+    return "the engine has memory there";
+  if (h->sel[CS] == USER_CODE64)
+    return "left for 64-bit mode";
+  if (h->fx.mxcsr & 0x20000)
+    return "MXCSR bit 17 (AMD: misaligned exception mask)";
+  if (h->vector == EXC_DB && g->vector == EXC_DB && insn_at(&in, host) && in.id == INSN_INT1)
+    return "INT1 (hypervisors answer)";
+  if (h->vector == EXC_UD && insn_at(&in, host) && in.id == INSN_PREFETCHW_Ev)
+    return "0F 0D with a register (AMD: #UD, Intel: NOP)";
+  if (g->vector == EXC_UD && has_bad_lock(guest) && (moved || limit_or_page(h->vector)))
+    return "LOCK where it is not allowed (AMD: the operand's fault comes first, and VERW has none)";
+  if (g->vector == EXC_GP && moved && insn_at(&in, guest) && (in.id == INSN_LDMXCSR || in.id == INSN_FXRSTOR))
+    return "MXCSR bit 17 (AMD: misaligned exception mask)";
+  return NULL;
+}
+
+struct leniency processors_vary(const struct outcome *host, const struct outcome *guest) {
+  const struct native_state *h = &host->state, *g = &guest->state;
   struct leniency all = {.all = true};
+  struct insn in;
   if (h->vector == -1 || g->vector == -1)
     all.reason = "runs for long";
-  else if (g->vector == EXC_PF && in_engine(g->cr2))
-    all.reason = "the engine has memory there";
-  else if (h->sel[CS] == USER_CODE64)
-    all.reason = "left for 64-bit mode";
-  else if ((h->fx.mxcsr & 0x20000) || (g->vector == EXC_GP && gp && linear_eip(h) != linear_eip(g) &&
-                                       (gp->id == INSN_LDMXCSR || gp->id == INSN_FXRSTOR)))
-    all.reason = "MXCSR bit 17 (AMD: misaligned exception mask)";
-  else if (h->vector == EXC_UD && hp && hp->id == INSN_PREFETCHW_Ev)
-    all.reason = "0F 0D with a register (AMD: #UD, Intel: NOP)";
-  else if (g->vector == EXC_UD && gp && gp->id == INSN_VERW_Ew && has_lock(gp))
-    all.reason = "LOCK VERW (AMD: no #UD)";
-  else if (!hp || linear_eip(h) != linear_eip(g))
-    return all;
-  else if (h->vector != g->vector || (h->vector == EXC_PF && (h->cr2 != g->cr2 || h->error != g->error)))
-    all.reason = priorities_vary(hp, h, g);
   else
-    return progress_varies(hp, h);
+    all.reason = faults_vary(host, guest);
+  if (all.reason || linear_eip(h) != linear_eip(g))
+    return all;
+  bool same = h->vector == g->vector && (h->vector != EXC_PF || (h->cr2 == g->cr2 && h->error == g->error));
+  bool known = insn_at(&in, host), operand = limit_or_page(h->vector) && limit_or_page(g->vector);
+  if (same && known && (limit_or_page(h->vector) || h->vector == EXC_AC))
+    return progress_varies(in.id, h);
+  if (!same)
+    all.reason = priorities_vary(h, g);
+  if (!same && !all.reason && known && operand)
+    all.reason = calls_vary(in.id, h, g);
+  if (!same && !all.reason && known && operand)
+    all.reason = accesses_vary(in.id);
   return all;
 }
 

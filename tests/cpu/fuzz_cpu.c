@@ -3,7 +3,8 @@
  * Random user-mode instruction sequences, generated from the instruction table, on the host's processor and
  * in an engine: registers, flags, segments, x87, SSE, memory and the exception must agree bit for bit.
  *
- *   cpu-fuzzer [-e ENGINE] [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-r REPEATS] [-f FAILURES]
+ *   cpu-fuzzer [-e ENGINE[,OPTIONS]] [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-r REPEATS] [-f
+ * FAILURES]
  * [-x] [-v]
  *
  * Case k of seed s is case 0 of seed s + k, which is how a mismatch is reported, with the shortest program
@@ -31,7 +32,7 @@
 struct options {
   uint64_t cases, seed;
   const char *name, *class_name;
-  const struct engine *engine;
+  const char *engine;
   unsigned length, repeats, failures;
   bool verbose, list_excluded;
 };
@@ -45,16 +46,6 @@ static struct {
   struct leniency lenient;
   uint64_t count;
 } excused[REASONS];
-
-static const struct engine *const engines[] = {&engine_interp, &engine_tlb};
-
-static const struct engine *find_engine(const char *name) {
-  for (unsigned i = 0; i < sizeof engines / sizeof engines[0]; i++)
-    if (strcmp(engines[i]->name, name) == 0)
-      return engines[i];
-  fprintf(stderr, "no engine called %s\n", name);
-  exit(2);
-}
 
 /* --- which rows --- */
 
@@ -106,7 +97,7 @@ static bool mismatches(struct test_case *t, struct result *r) {
     run_both(t, r);
     if (compare_outcomes(t, &r->host, &r->guest, &r->lenient, false) == 0)
       return false;
-    r->lenient = processors_vary(t, &r->host, &r->guest);
+    r->lenient = processors_vary(&r->host, &r->guest);
     if (compare_outcomes(t, &r->host, &r->guest, &r->lenient, false) == 0)
       return false;
   }
@@ -217,7 +208,7 @@ static void parse(struct options *o, int argc, char **argv) {
     case 's': o->seed = strtoull(optarg, NULL, 0); break;
     case 'i': o->name = optarg; break;
     case 'c': o->class_name = optarg; break;
-    case 'e': o->engine = find_engine(optarg); break;
+    case 'e': o->engine = optarg; break;
     case 'f': o->failures = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'l': o->length = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'r': o->repeats = (unsigned)strtoul(optarg, NULL, 0); break;
@@ -255,14 +246,20 @@ static void put_readonly(void) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.cases = 20000, .seed = 1, .length = 6, .failures = 20, .engine = &engine_interp};
+  struct options o = {.cases = 20000, .seed = 1, .length = 6, .failures = 20, .engine = "interp"};
   parse(&o, argc, argv);
   if (o.list_excluded) {
     list_excluded();
     return 0;
   }
+  const char *engine_options;
+  const struct engine *engine = engine_find(o.engine, &engine_options);
+  if (!engine) {
+    fprintf(stderr, "no engine called %s\n", o.engine);
+    return 2;
+  }
   guest = guest_new("max");
-  guest_use_engine(guest, o.engine);
+  guest_use_engine(guest, engine, engine_options);
   if (!native_init()) {
     printf("32-bit code cannot be run on this host\n0 passed, 0 failed\n");
     return 0;

@@ -552,6 +552,33 @@ static void put_with_selector(struct maker *m, const struct insn_desc *d) {
   put8(m, 0xc0 | reg << 3 | (rm == ESP ? EAX : rm));
 }
 
+/*
+ * FXSAVE and FXRSTOR: AMD's processors store and load the x87's pointers only with an exception. So an FLDENV
+ * zeroes them before an FXSAVE, and an FCOM sets them after an FXRSTOR.
+ */
+static void put_fxsave(struct maker *m, const struct insn_desc *d) {
+  bool save = m->p->id == INSN_FXSAVE, last = m->index + 1 == m->t->count;
+  unsigned addrsize = m->addrsize;
+  uint32_t offset = tame_offset();
+  if (save) {
+    static const uint32_t image[7] = {0x037f, 0x1800, 0x2aaa};
+    for (unsigned i = 0; i < 7; i++)
+      add_patch(m->t, offset + 4 * i, 4, image[i]);
+    m->addrsize = default_size(m);
+    put_opsize(m, 4);
+    put8(m, 0xd9);
+    put_absolute(m, 4, patched_address(m, offset));
+    m->addrsize = addrsize;
+  }
+  put_opcode(m, d);
+  put_modrm(m, d);
+  if (save || last)
+    return;
+  m->addrsize = default_size(m);
+  put8(m, 0xd8);
+  put_absolute(m, 2, data_address(m->t));
+}
+
 static void put_string(struct maker *m, const struct insn_desc *d) {
   put_mov(m, ECX, 1 + below(40)); /* a REP that ends */
   if (chance(60))
@@ -586,6 +613,8 @@ static void put_row(struct maker *m, const struct insn_desc *d) {
     put_load_pointer(m, d);
   else if (op == Sw || ((d->attr & A_PE) && (d->attr & A_LOAD)))
     put_with_selector(m, d);
+  else if (m->p->id == INSN_FXSAVE || m->p->id == INSN_FXRSTOR)
+    put_fxsave(m, d);
   else if (d->cls == CL_STRING)
     put_string(m, d);
   else {

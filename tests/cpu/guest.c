@@ -144,8 +144,8 @@ void guest_free(struct guest *g) {
   free(g);
 }
 
-void guest_use_engine(struct guest *g, const struct engine *engine) {
-  if (engine->init(g->cpu, NULL) != 0)
+void guest_use_engine(struct guest *g, const struct engine *engine, const char *options) {
+  if (engine->init(g->cpu, options) != 0)
     abort();
   g->engine = engine;
 }

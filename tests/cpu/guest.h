@@ -21,8 +21,8 @@ struct guest {
 
 struct guest *guest_new(const char *model);
 void guest_free(struct guest *g);
-/* Run by this engine from now on. */
-void guest_use_engine(struct guest *g, const struct engine *engine);
+/* Run by this engine (with its options, may be NULL) from now on. */
+void guest_use_engine(struct guest *g, const struct engine *engine, const char *options);
 /* Fill the two areas. */
 void guest_put_code(struct guest *g, const uint8_t *code);
 void guest_put_data(struct guest *g, const uint8_t *data);

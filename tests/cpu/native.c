@@ -255,6 +255,7 @@ static void install_handlers(void) {
   sigaltstack(&alternate, NULL);
   struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGVTALRM); /* it would reload segments in the midst of another's work */
   static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGVTALRM};
   for (unsigned i = 0; i < sizeof signals / sizeof signals[0]; i++)
     sigaction(signals[i], &action, &previous[signals[i]]);

@@ -17,7 +17,7 @@ failed=0
 lockstep() { # NAME MILLIONS argument...
   name=$1 millions=$2
   shift 2
-  if timeout 600 "$build/lockstep-boot" -n "${millions}000000" -seconds 100 "$@" >"$work/log" 2>&1; then
+  if timeout 600 "$build/lockstep-boot" -engine "${LOCKSTEP_ENGINE:-window}" -n "${millions}000000" -seconds 100 "$@" >"$work/log" 2>&1; then
     echo "$name: $(tail -n 2 "$work/log" | head -n 1)"
     passed=$((passed + 1))
   else

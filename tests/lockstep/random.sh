@@ -5,4 +5,15 @@
 # others.
 set -u
 : "${BUILD:?}"
-exec "$BUILD/lockstep-random-run" "${LOCKSTEP_SEED:-1}" "${LOCKSTEP_CASES:-3000}"
+passed=0
+failed=0
+for engine in tlb window,hot=on; do
+  result=$("$BUILD/lockstep-random-run" "${LOCKSTEP_SEED:-1}" "${LOCKSTEP_CASES:-2000}" "$engine")
+  printf "%s:\n%s\n" "$engine" "$result"
+  p=$(printf "%s\n" "$result" | sed -n "\$s/^\([0-9]*\) passed, [0-9]* failed$/\1/p")
+  f=$(printf "%s\n" "$result" | sed -n "\$s/^[0-9]* passed, \([0-9]*\) failed$/\1/p")
+  passed=$((passed + ${p:-0}))
+  failed=$((failed + ${f:-1}))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -171,8 +171,8 @@ START_TEST(machine_options) {
   ck_assert_str_eq(o.accel_options, "x=y,z");
   bad("-M q35", "one machine");
   bad("-smp 2", "one CPU");
-  bad("-accel kvm", "use tlb");
-  bad("-accel tcg", "tlb");
+  bad("-accel kvm", "use window");
+  bad("-accel tcg", "window");
   bad("-vga cirrus", "std and none");
   bad("-display gtk", "sdl and none");
   good("-cpu help");

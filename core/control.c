@@ -22,7 +22,7 @@ void control_set_cr0(struct cpu *cpu, uint32_t value) {
   uint32_t changed = cpu->cr0 ^ value;
   if (changed == 0)
     return;
-  if (changed & CR0_PG)
+  if (changed & (CR0_PG | CR0_CD | CR0_NW)) /* SDM vol. 3, 4.4.1 */
     paging_load_pdptes(cpu, value, cpu->cr3, cpu->cr4);
   cpu->cr0 = value;
   if (changed & (CR0_PG | CR0_WP | CR0_PE))

@@ -8,6 +8,8 @@
 #include "core/cpu.h"
 #include "core/segment.h"
 
+#define MISC_ENABLE_LIMIT_CPUID (1ull << 22) /* IA32_MISC_ENABLE: leaf 0 answers 3 at most */
+
 struct feature_bit {
   uint64_t feature;
   uint8_t bit;
@@ -98,15 +100,17 @@ static void extended(struct cpu *cpu, uint32_t leaf) {
 
 void cpuid_execute(struct cpu *cpu) {
   const struct cpu_model *m = cpu->model;
-  uint32_t leaf = cpu->gpr[EAX];
+  uint32_t leaf = cpu->gpr[EAX], max_leaf = m->max_leaf;
+  if ((cpu->misc_enable & MISC_ENABLE_LIMIT_CPUID) && max_leaf > 3)
+    max_leaf = 3;
   if (leaf >= 0x80000000u && leaf <= 0x80000008u && m->brand) {
     extended(cpu, leaf);
     return;
   }
-  if (leaf > m->max_leaf)
-    leaf = m->max_leaf;
+  if (leaf > max_leaf)
+    leaf = max_leaf;
   switch (leaf) {
-  case 0: answer(cpu, m->max_leaf, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4)); break;
+  case 0: answer(cpu, max_leaf, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4)); break;
   case 1: leaf_1(cpu); break;
   case 2: leaf_2(cpu); break;
   case 4: leaf_4(cpu); break;

@@ -157,6 +157,7 @@ static void deliver_task_gate(struct cpu *cpu, const struct event *e, struct des
     cpu_raise_error(cpu, EXC_GP, sel & 0xfffcu);
   if (!desc_present(tss))
     cpu_raise_error(cpu, EXC_NP, sel & 0xfffcu);
+  cpu->eflags |= e->flags & FL_RF; /* for the outgoing task's image */
   task_switch(cpu, sel, TASK_INT, e->next, e->has_error, e->error);
 }
 

@@ -335,14 +335,16 @@ static void iret_protected(struct cpu *cpu, int opsize) {
   control_set_flags(cpu, flags, mask);
 }
 
+/* NMIs are let in again even if the return faults (SDM vol. 3, 6.7.1). */
 void far_iret(struct cpu *cpu, int opsize) {
+  cpu->nmi_blocked = 0;
+  cpu->eflags &= ~FL_RF; /* IRETD and a task switch bring their own */
   if (!cpu_protected(cpu))
     iret_real(cpu, opsize);
   else if (cpu->eflags & FL_NT)
     iret_task(cpu);
   else
     iret_protected(cpu, opsize);
-  cpu->nmi_blocked = 0;
 }
 
 /* --- SYSENTER, SYSEXIT --- */

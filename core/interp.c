@@ -122,7 +122,7 @@ static bool traps_after(const struct cpu *cpu, uint16_t id) {
 /* After the handler: EIP, RF, the count. An unfinished repeated instruction keeps all three. */
 static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct memo *m) {
   const struct insn_desc *d = insn_describe(&m->in);
-  uint32_t start = cpu->eip;
+  uint32_t start = cpu->eip, rf = cpu->eflags & FL_RF;
   check_attributes(cpu, d->attr);
   m->handler(cpu, &m->in);
   if (interp_watch)
@@ -132,7 +132,7 @@ static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct
     return;
   cpu->icount++;
   if (m->in.id != INSN_IRET)
-    cpu->eflags &= ~FL_RF;
+    cpu->eflags &= ~rf;
 }
 
 /* One instruction. Raises its faults. */
@@ -153,10 +153,11 @@ static inline void step(struct cpu *cpu) {
   if (__builtin_expect(m->special, 0)) {
     step_special(cpu, m);
   } else {
+    uint32_t rf = cpu->eflags & FL_RF;
     m->handler(cpu, &m->in);
     cpu->eip = cpu->next_eip;
     cpu->icount++;
-    if (__builtin_expect(cpu->eflags & FL_RF, 0))
+    if (__builtin_expect(rf != 0, 0)) /* a task switch may have set it only now */
       cpu->eflags &= ~FL_RF;
   }
   cpu->stat.interp_insns++;

@@ -24,7 +24,6 @@ enum {
 #define MTRRCAP 0x508u /* eight variable ranges, fixed ranges, write combining */
 #define MC_BANKS 5u /* as on the P6; nothing is ever reported in them */
 #define PHYS_36 0xfffffffffull
-#define MISC_ENABLE_LIMIT_CPUID (1ull << 22)
 
 static _Noreturn void refuse(struct cpu *cpu, uint32_t index, bool write) {
   if (log_on(LOG_UNIMP))
@@ -200,13 +199,13 @@ static bool write_core2(struct cpu *cpu, uint32_t index, uint64_t value) {
   case MSR_CLOCK_MODULATION:
   case MSR_THERM_INTERRUPT:
   case MSR_THERM_STATUS: return true;
-  case MSR_MISC_ENABLE: cpu->misc_enable = value & ~MISC_ENABLE_LIMIT_CPUID; return true;
+  case MSR_MISC_ENABLE: cpu->misc_enable = value; return true;
   }
   return false;
 }
 
 static void write_efer(struct cpu *cpu, uint64_t value) {
-  if (value & ~(uint64_t)EFER_NXE)
+  if (value & ~(uint64_t)(EFER_NXE | EFER_SCE)) /* SCE has no effect outside 64-bit mode */
     refuse(cpu, (uint32_t)MSR_EFER, true);
   cpu->efer = value;
   tlb_flush(cpu, false);

@@ -62,14 +62,13 @@ HANDLER(MOV_DS_Ew) { mov_seg(cpu, in); }
 HANDLER(MOV_FS_Ew) { mov_seg(cpu, in); }
 HANDLER(MOV_GS_Ew) { mov_seg(cpu, in); }
 
+/* LSS loads ESP itself, so it holds nothing off as MOV SS does. */
 static void load_far_pointer(struct cpu *cpu, const struct insn *in, int seg) {
   uint32_t ea = insn_ea(cpu, in);
   uint32_t off = (uint32_t)vmem_read(cpu, in->seg, ea, in->opsize);
   uint16_t sel = (uint16_t)vmem_read(cpu, in->seg, (ea + in->opsize) & address_mask(in), 2);
   seg_load(cpu, seg, sel);
   set_reg_v(cpu, in->reg, in->opsize, off);
-  if (seg == SS)
-    cpu->shadow = SHADOW_MOVSS;
 }
 
 HANDLER(LES_Gv_Mp) { load_far_pointer(cpu, in, ES); }

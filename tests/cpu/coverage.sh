@@ -32,7 +32,11 @@ guests() {
   cover guest "$BUILD/guest-runner" "$@"
 }
 
-cover fuzzer "$BUILD/cpu-fuzzer" -r 16
+cover fuzzer "$BUILD/cpu-fuzzer" -r 60
+if grep -q '^32-bit code cannot be run' "$out/cover-fuzzer.log"; then
+  cat "$out/cover-fuzzer.log"
+  exit 0
+fi
 guests
 cover unit "$BUILD/unit-tests" exception fpu interp paging segment sse task
 if [ "${1:-}" = all ]; then

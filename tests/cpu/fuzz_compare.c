@@ -160,8 +160,8 @@ static bool in_engine(uint32_t la) {
 static const char *accesses_vary(unsigned id) {
   if (is_row(id, "CMPS_"))
     return "order of the operands of CMPS";
-  if (insn_desc[id].op[0] == Mu)
-    return "order of accesses to an FPU image (AMD: of FXSAVE, the last byte first)";
+  if (insn_desc[id].op[0] == Mu || insn_desc[id].op[0] == Mt)
+    return "order of accesses to an FPU image or an 80-bit operand (AMD: of FXSAVE, the last byte first)";
   if (id == INSN_POPA || id == INSN_IRET || id == INSN_RETF || id == INSN_RETF_Iw)
     return "order of accesses of POPA, RETF and IRET";
   if (id == INSN_MASKMOVDQU_Vx_Ux || id == INSN_MASKMOVQ_Pq_Nq)
@@ -175,7 +175,9 @@ static const char *priorities_vary(const struct native_state *h, const struct na
     return "priority of #AC";
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && g->vector == EXC_PF && g->cr2 + 512 < 1024)
     return "an access across 4 GiB (SDM vol. 3, 5.3: may be #GP)";
-  if (g->vector == EXC_UD && h->vector == EXC_PF && (h->error & 0x10))
+  bool host_fetch = h->vector == EXC_PF && (h->error & 0x10),
+       guest_fetch = g->vector == EXC_PF && (g->error & 0x10);
+  if ((g->vector == EXC_UD && host_fetch) || (h->vector == EXC_UD && (guest_fetch || g->vector == EXC_GP)))
     return "priority of #UD and the fetch of the rest";
   if (h->vector == EXC_GP && g->vector == EXC_SS && h->error == 0 && g->error == 0)
     return "priority of alignment and limit (AMD: alignment)";

@@ -102,10 +102,11 @@ static uint32_t random_offset(void) {
   return chance(75) ? offset & ~15u : offset;
 }
 
+static bool is_flat(uint16_t sel) { return sel == USER_DATA || sel == LDT_SELECTOR(LDT_FLAT); }
+
 /* An address as the program's data segments see it. */
 static uint32_t data_address(const struct test_case *t) {
-  return random_offset() +
-         (t->state.sel[DS] == USER_DATA || t->state.sel[DS] == LDT_SELECTOR(LDT_FLAT) ? NATIVE_DATA : 0);
+  return random_offset() + (is_flat(t->state.sel[DS]) ? NATIVE_DATA : 0);
 }
 /* One where nothing faults, for pointers that a patch has put there. */
 static uint32_t tame_offset(void) { return 512 + (below(NATIVE_DATA_SIZE - 1024) & ~15u); }
@@ -312,10 +313,8 @@ static void put_absolute(struct maker *m, unsigned reg, uint32_t address) {
 }
 
 /* A patched operand: where it is, as an address. */
-static uint32_t patched_address(struct maker *m, uint32_t offset) {
-  uint16_t ds = m->t->state.sel[DS];
-  (void)m;
-  return offset + (ds == USER_DATA || ds == LDT_SELECTOR(LDT_FLAT) ? NATIVE_DATA : 0);
+static uint32_t patched_address(const struct maker *m, uint32_t offset) {
+  return offset + (is_flat(m->t->state.sel[DS]) ? NATIVE_DATA : 0);
 }
 
 static void put_memory16(struct maker *m, unsigned reg) {
@@ -692,7 +691,10 @@ void make_case(struct test_case *t, const struct recipe *r, uint64_t seed) {
   rng = seed * 0xd1342543de82ef95ull;
   if (r->sweep)
     rng ^= (uint64_t)r->rows[0] << 40 | (uint64_t)r->form << 32;
-  random_state(t);
+  do
+    random_state(t);
+  while (r->sweep && (r->form & FORM_ADDR16) &&
+         is_flat(t->state.sel[DS])); /* nothing is mapped below 64 KB */
   t->template = below(TEMPLATES);
   t->patches = 0;
   t->count = r->sweep ? 1 : 1 + below(r->length_max);

@@ -28,6 +28,7 @@
 #define DATA0 0x18u
 #define TSS_SEL 0x40u
 #define LDT_SEL 0x50u
+#define GETCPU_SEL 0x78u
 #define GDT_LIMIT 0x7fu
 
 static void put32(struct guest *g, uint32_t pa, uint32_t value) { memcpy(g->low + pa, &value, 4); }
@@ -87,6 +88,7 @@ static void build_tables(struct guest *g) {
   put_descriptor(g, GDT + (USER_CODE32 & ~7u), 0, 0xfffff, 0xc0fb);
   put_descriptor(g, GDT + (USER_DATA & ~7u), 0, 0xfffff, 0xc0f3);
   put_descriptor(g, GDT + (USER_CODE64 & ~7u), 0, 0xfffff, 0xa0fb);
+  put_descriptor(g, GDT + GETCPU_SEL, 0, 0, 0x40f5); /* its limit is the number of the processor */
   put_descriptor(g, GDT + TSS_SEL, LOW_LA + TSS, 0x67, 0x8b);
   put_descriptor(g, GDT + LDT_SEL, LOW_LA + LDT, LDT_COUNT * 8 - 1, 0x82);
   for (uint32_t i = 0; i < LDT_COUNT; i++)

@@ -131,13 +131,29 @@ static uint32_t compute_mode(const struct cpu *cpu) {
   return mode;
 }
 
+static void announce_mode(struct cpu *cpu, uint32_t mode);
+
 void cpu_update_mode(struct cpu *cpu) {
   uint8_t align_check = (cpu->cr0 & CR0_AM) && (cpu->eflags & FL_AC) && cpu->cpl == 3;
   if (align_check != cpu->align_check) {
     cpu->align_check = align_check;
     tlb_flush(cpu, false);
   }
-  uint32_t mode = compute_mode(cpu) | (cpu->mode & MODE_ENGINE);
+  announce_mode(cpu, compute_mode(cpu) | (cpu->mode & MODE_ENGINE));
+}
+
+/* What a flat code and a flat stack segment make of the mode. */
+#define MODE_FLAT_BITS (MODE_CODE32 | MODE_STACK32 | MODE_FLAT_CS | MODE_FLAT_SS | MODE_BASE0_CS | MODE_SEG64K)
+
+void cpu_update_mode_flat(struct cpu *cpu) {
+  uint32_t mode = cpu->mode, data = MODE_FLAT_DS | MODE_FLAT_ES;
+  if ((mode & data) != data || (mode & (MODE_V86 | MODE_SINGLE)) || ((cpu->cr0 & CR0_AM) && (cpu->eflags & FL_AC)))
+    cpu_update_mode(cpu);
+  else
+    announce_mode(cpu, (mode & ~MODE_USER) | MODE_FLAT_BITS | (cpu->cpl == 3 ? MODE_USER : 0));
+}
+
+static void announce_mode(struct cpu *cpu, uint32_t mode) {
   const struct seg *cs = &cpu->seg[CS];
   if (mode == cpu->mode && cs->base == cpu->mode_cs_base && cs->limit == cpu->mode_cs_limit)
     return;

@@ -349,21 +349,25 @@ void far_iret(struct cpu *cpu, int opsize) {
 
 /* --- SYSENTER, SYSEXIT --- */
 
-static void load_flat(struct seg *s, uint16_t sel, uint32_t cpl, bool code) {
-  *s = (struct seg){.sel = sel, .limit = 0xffffffffu};
-  s->attr = (uint16_t)(SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB | SEG_G | cpl << SEG_DPL_SHIFT);
-  if (code)
-    s->attr |= SEG_CODE;
-  seg_update_room(s, false);
+#define FLAT_ROOM (-((int64_t)1 << 32))
+
+static void load_flat(struct seg *s, uint32_t sel, uint32_t cpl, uint32_t type, int64_t room_write) {
+  uint32_t attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB | SEG_G | type | cpl << SEG_DPL_SHIFT;
+  s->sel = (uint16_t)((sel & 0xfffcu) | cpl);
+  s->attr = (uint16_t)attr;
+  s->base = 0;
+  s->limit = 0xffffffffu;
+  s->room_read = FLAT_ROOM;
+  s->room_write = room_write;
 }
 
 static void enter_flat(struct cpu *cpu, uint32_t cs, uint32_t ss, uint32_t cpl, uint32_t eip, uint32_t esp) {
-  load_flat(&cpu->seg[CS], (uint16_t)((cs & 0xfffcu) | cpl), cpl, true);
-  load_flat(&cpu->seg[SS], (uint16_t)((ss & 0xfffcu) | cpl), cpl, false);
+  load_flat(&cpu->seg[CS], cs, cpl, SEG_CODE, 0);
+  load_flat(&cpu->seg[SS], ss, cpl, 0, FLAT_ROOM);
   cpu->gpr[ESP] = esp;
   set_eip(cpu, eip);
   cpu->cpl = cpl;
-  cpu_update_mode(cpu);
+  cpu_update_mode_flat(cpu);
 }
 
 void far_sysenter(struct cpu *cpu) {
@@ -379,4 +383,19 @@ void far_sysexit(struct cpu *cpu) {
   if (!cpu_protected(cpu) || cpu->cpl != 0 || (cs & 0xfffc) == 0)
     cpu_raise_error(cpu, EXC_GP, 0);
   enter_flat(cpu, (cs & 0xfffc) + 16, (cs & 0xfffc) + 24, 3, cpu->gpr[EDX], cpu->gpr[ECX]);
+}
+
+bool far_try_sysenter(struct cpu *cpu) {
+  if (!cpu_protected(cpu) || (cpu->sysenter_cs & 0xfffc) == 0)
+    return false;
+  far_sysenter(cpu);
+  return true;
+}
+
+bool far_try_sysexit(struct cpu *cpu, uint32_t eip, uint32_t esp) {
+  uint32_t cs = cpu->sysenter_cs;
+  if (!cpu_protected(cpu) || cpu->cpl != 0 || (cs & 0xfffc) == 0)
+    return false;
+  enter_flat(cpu, (cs & 0xfffc) + 16, (cs & 0xfffc) + 24, 3, eip, esp);
+  return true;
 }

@@ -31,6 +31,9 @@ void far_return(struct cpu *cpu, int opsize, uint16_t pop_bytes);
 void far_iret(struct cpu *cpu, int opsize);
 void far_sysenter(struct cpu *cpu);
 void far_sysexit(struct cpu *cpu);
+/* The same if nothing is out of the ordinary; false: nothing has changed. Neither raises nor reads memory. */
+bool far_try_sysenter(struct cpu *cpu);
+bool far_try_sysexit(struct cpu *cpu, uint32_t eip, uint32_t esp);
 
 /* exception.c */
 enum int_kind { INT_SOFT, INT_SOFT3, INT_ICEBP, INT_HARD, INT_EXCEPTION };

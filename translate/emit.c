@@ -129,6 +129,18 @@ void emit_rorx(struct emitter *e, int dst, int src, int count) {
   e8(e, (unsigned)count);
 }
 
+void emit_push64(struct emitter *e, int reg) {
+  if (reg & 8)
+    e8(e, 0x41);
+  e8(e, 0x50u | (unsigned)(reg & 7));
+}
+
+void emit_pop64(struct emitter *e, int reg) {
+  if (reg & 8)
+    e8(e, 0x41);
+  e8(e, 0x58u | (unsigned)(reg & 7));
+}
+
 void emit_movzx16(struct emitter *e, int dst, int src) { emit_op_rr(e, 0, OM_0F, 0xb7, dst, src); }
 void emit_movzx8(struct emitter *e, int dst, int src) {
   emit_op_rr(e, src >= RSP && src <= RDI ? EO_BYTEREX : 0, OM_0F, 0xb6, dst, src);

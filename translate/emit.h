@@ -78,6 +78,8 @@ void emit_lea(struct emitter *e, int dst, struct host_mem mem); /* 32-bit result
 void emit_lea64(struct emitter *e, int dst, struct host_mem mem);
 void emit_shrx(struct emitter *e, int dst, int src, int count, bool w); /* BMI2: no flags */
 void emit_rorx(struct emitter *e, int dst, int src, int count); /* 32-bit, BMI2: no flags */
+void emit_push64(struct emitter *e, int reg);
+void emit_pop64(struct emitter *e, int reg);
 void emit_movzx16(struct emitter *e, int dst, int src);
 void emit_movzx8(struct emitter *e, int dst, int src);
 

@@ -320,6 +320,7 @@ static bool generate(struct gen *g, const struct insn *in) {
   case CL_SSE: return gen_simd(g, in);
   case CL_SEG: return gen_seg_load(g, in);
   case CL_SYSTEM: return gen_system(g, in);
+  case CL_FAR: return gen_far(g, in);
   case CL_NOP: return true;
   default: return false;
   }

@@ -144,6 +144,7 @@ bool gen_system(struct gen *g, const struct insn *in);
 /* --- gen_system.c --- */
 bool gen_pushf(struct gen *g, const struct insn *in);
 bool gen_popf(struct gen *g, const struct insn *in);
+bool gen_far(struct gen *g, const struct insn *in);
 /* Does the block go on behind an instruction with A_END, as it is translated in line? */
 bool gen_goes_on(const struct insn *in, uint32_t mode);
 void gen_make_stubs(struct jit *j, struct emitter *e);

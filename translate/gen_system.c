@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System instructions in line, where they are only data or change nothing but IF: CLI, STI, PUSHF, POPF,
- * CLTS, MOV to and from control registers, MOV Ew,Sw. Everything with consequences is the core's: an
- * instruction that turns out to have them is executed there as a whole.
+ * System instructions in line (SYSENTER and SYSEXIT by a short way to C), where they are only data or change
+ * nothing but IF: CLI, STI, PUSHF, POPF, CLTS, MOV to and from control registers, MOV Ew,Sw. Everything with
+ * consequences is the core's: an instruction that turns out to have them is executed there as a whole.
  */
+#include "core/segment.h"
 #include "translate/gen.h"
-
 #include "translate/gen_stack.h"
 
 /* Flags that change more than what a later instruction computes with: modes, traps, checks. IF has its own
@@ -118,7 +118,51 @@ static const uint8_t *start(struct emitter *e) {
   return e->p;
 }
 
+/* --- SYSENTER, SYSEXIT: C, but only with the registers that C does not preserve put aside --- */
+
+static uint32_t try_sysenter(struct cpu *cpu, uint32_t ecx, uint32_t edx) {
+  (void)ecx, (void)edx;
+  return cpu->pending == 0 && far_try_sysenter(cpu);
+}
+
+static uint32_t try_sysexit(struct cpu *cpu, uint32_t ecx, uint32_t edx) {
+  return cpu->pending == 0 && far_try_sysexit(cpu, edx, ecx);
+}
+
+/* RCX = 1: done, EIP is in memory; RCX = 0: nothing has changed. */
+static void make_transition(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, uint32_t)) {
+  static const uint8_t saved[6] = {R9, RDX, R10, RSI, RDI, R8}; /* R9: EAX, R8: flags */
+  emit_load(e, RCX, CPU_FIELD(fpu_loaded));                     /* XMM registers are C's as well */
+  uint8_t *clean = emit_jrcxz(e);
+  emit_mov_imm(e, RCX, 0);
+  e8(e, 0xc3);
+  emit_patch8(clean, e->p);
+  emit_store(e, CPU_FIELD(gpr[ESP]), R15);
+  save_flags(e);
+  for (int i = 0; i < 6; i++)
+    emit_push64(e, saved[i]);
+  emit_op_rr(e, EO_W, OM_1, 0x83, 5, RSP); /* sub rsp, 8: aligned for C */
+  e8(e, 8);
+  emit_mov_rr64(e, RDI, R14);
+  emit_mov_rr(e, RSI, R10);
+  emit_mov_imm64(e, RAX, (uintptr_t)fn);
+  emit_op_rr(e, 0, OM_1, 0xff, 2, RAX); /* call rax */
+  emit_mov_rr(e, RCX, RAX);
+  emit_op_rr(e, EO_W, OM_1, 0x83, 0, RSP);
+  e8(e, 8);
+  for (int i = 5; i >= 0; i--)
+    emit_pop64(e, saved[i]);
+  emit_mov_rr(e, RAX, R8);
+  load_flags(e);
+  emit_load(e, R15, CPU_FIELD(gpr[ESP]));
+  e8(e, 0xc3);
+}
+
 void gen_make_stubs(struct jit *j, struct emitter *e) {
+  j->stub_sysenter = start(e);
+  make_transition(e, try_sysenter);
+  j->stub_sysexit = start(e);
+  make_transition(e, try_sysexit);
   j->stub_pushf = start(e);
   make_pushf(e);
   for (int i = 0; i < 4; i++) {
@@ -253,6 +297,20 @@ bool gen_goes_on(const struct insn *in, uint32_t mode) {
   case INSN_MOV_Cd_Rd: return cpl0 && in->reg == 0;
   default: return false;
   }
+}
+
+bool gen_far(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  if (in->id != INSN_SYSENTER && in->id != INSN_SYSEXIT)
+    return false;
+  gen_store_fp_pointers(g);
+  gen_reserve(g, 64);
+  emit_call_to(e, in->id == INSN_SYSENTER ? g->j->stub_sysenter : g->j->stub_sysexit);
+  gen_cold(g, COLD_CORE);
+  emit_load(e, R8, CPU_FIELD(eip));
+  gen_exit_lookup(g);
+  g->ended = true;
+  return true;
 }
 
 /* --- selectors --- */

@@ -130,6 +130,7 @@ struct jit {
   const uint8_t *stub_exec; /* R8D = index into insns */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
+  const uint8_t *stub_sysenter, *stub_sysexit;
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
   struct windows *windows; /* NULL = this engine has none */
   unsigned hot; /* slices that make a block worth its window */

@@ -79,16 +79,6 @@ static void fpu_reload(struct emitter *e) {
 
 static const uint8_t callee_saved[6] = {RBX, RBP, R12, R13, R14, R15};
 
-static void push64(struct emitter *e, int r) {
-  if (r & 8)
-    e8(e, 0x41);
-  e8(e, 0x50u | (unsigned)(r & 7));
-}
-static void pop64(struct emitter *e, int r) {
-  if (r & 8)
-    e8(e, 0x41);
-  e8(e, 0x58u | (unsigned)(r & 7));
-}
 static void adjust_rsp(struct emitter *e, int op) {
   emit_op_rr(e, EO_W, OM_1, 0x83, op, RSP);
   e8(e, 8);
@@ -97,7 +87,7 @@ static void adjust_rsp(struct emitter *e, int op) {
 /* void enter(struct cpu *rdi, const uint8_t *rsi) */
 static void make_enter(struct emitter *e) {
   for (int i = 0; i < 6; i++)
-    push64(e, callee_saved[i]);
+    emit_push64(e, callee_saved[i]);
   adjust_rsp(e, ALU_SUB);
   emit_mov_rr64(e, R14, RDI);
   emit_store64(e, CPU_FIELD(scratch[SCR_ENTRY]), RSI);
@@ -114,7 +104,7 @@ static void make_exit(struct emitter *e) {
   fpu_unload(e);
   adjust_rsp(e, ALU_ADD);
   for (int i = 5; i >= 0; i--)
-    pop64(e, callee_saved[i]);
+    emit_pop64(e, callee_saved[i]);
   e8(e, 0xc3); /* ret */
 }
 
@@ -226,7 +216,7 @@ void jit_make_stubs(struct jit *j) {
   emit_op_rr(e, 0, OM_1, 0xff, 2, RAX); /* call; returns: EIP and budget are set */
   adjust_rsp(e, ALU_ADD);
   for (int i = 5; i >= 0; i--)
-    pop64(e, callee_saved[i]);
+    emit_pop64(e, callee_saved[i]);
   e8(e, 0xc3);
 
   gen_make_stubs(j, e);

@@ -52,6 +52,14 @@ bool v_call(struct verifier *v, struct vstate *s) {
   bool flags = is_stub(v, target, j->stub_pushf);
   for (int i = 0; i < 4; i++)
     flags |= is_stub(v, target, j->stub_popf[i]);
+  if (is_stub(v, target, j->stub_sysenter) || is_stub(v, target, j->stub_sysexit)) {
+    if (!guest_registers(v, s))
+      return false;
+    vs_forget_host(s);
+    s->reg[RCX] = v_fresh(v), s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R15] = v_fresh(v);
+    s->reg[R11] = v_value(V_ANY);
+    return true;
+  }
   if (flags) { /* no C, no faults; leaves numbers in these */
     if (!guest_registers(v, s) || (!v_is32(&s->reg[R11]) && !is_stub(v, target, j->stub_pushf)))
       return v->failed ? false : v_fail(v, "call with a value of the host");

@@ -12,7 +12,7 @@
 #define PIECES_MAX 32u
 #define PIECE_BYTES 48u
 #define FIXUPS_MAX 3u
-#define PATCHES_MAX 24u
+#define PATCHES_MAX 64u
 #define NO_TARGET 0xff
 
 /* Where a branch's displacement or target goes, once the program is laid out. */

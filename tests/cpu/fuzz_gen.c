@@ -552,26 +552,39 @@ static void put_with_selector(struct maker *m, const struct insn_desc *d) {
 }
 
 /*
- * FXSAVE and FXRSTOR: AMD's processors store and load the x87's pointers only with an exception. So an FLDENV
- * zeroes them before an FXSAVE, and an FCOM sets them after an FXRSTOR.
+ * FXSAVE and FXRSTOR: AMD's processors store and load the x87's pointers only with an exception, and their
+ * MXCSR_MASK has a bit more. So an FLDENV zeroes the pointers before an FXSAVE, that bit is cleared in memory
+ * behind it, and an FCOM sets the pointers after an FXRSTOR.
  */
 static void put_fxsave(struct maker *m, const struct insn_desc *d) {
-  bool save = m->p->id == INSN_FXSAVE, last = m->index + 1 == m->t->count;
+  static const uint32_t image[7] = {0x037f, 0x1800, 0x2aaa};
+  uint32_t offset = tame_offset(), address = patched_address(m, tame_offset());
   unsigned addrsize = m->addrsize;
-  uint32_t offset = tame_offset();
-  if (save) {
-    static const uint32_t image[7] = {0x037f, 0x1800, 0x2aaa};
-    for (unsigned i = 0; i < 7; i++)
-      add_patch(m->t, offset + 4 * i, 4, image[i]);
-    m->addrsize = default_size(m);
-    put_opsize(m, 4);
-    put8(m, 0xd9);
-    put_absolute(m, 4, patched_address(m, offset));
+  bool last = m->index + 1 == m->t->count;
+  for (unsigned i = 0; i < 7; i++)
+    add_patch(m->t, offset + 4 * i, 4, image[i]);
+  m->addrsize = default_size(m);
+  put_opsize(m, 4);
+  put8(m, 0xd9);
+  put_absolute(m, 4, patched_address(m, offset));
+  if (last) {
     m->addrsize = addrsize;
+    put_opcode(m, d);
+    put_modrm(m, d);
+    return;
   }
+  put8(m, 0x0f);
+  put8(m, 0xae);
+  put_absolute(m, 0, address);
+  put8(m, 0xc6);
+  put_absolute(m, 0, address + 30);
+  put8(m, 0);
+}
+
+static void put_fxrstor(struct maker *m, const struct insn_desc *d) {
   put_opcode(m, d);
   put_modrm(m, d);
-  if (save || last)
+  if (m->index + 1 == m->t->count)
     return;
   m->addrsize = default_size(m);
   put8(m, 0xd8);
@@ -612,8 +625,10 @@ static void put_row(struct maker *m, const struct insn_desc *d) {
     put_load_pointer(m, d);
   else if (op == Sw || ((d->attr & A_PE) && (d->attr & A_LOAD)))
     put_with_selector(m, d);
-  else if (m->p->id == INSN_FXSAVE || m->p->id == INSN_FXRSTOR)
+  else if (m->p->id == INSN_FXSAVE)
     put_fxsave(m, d);
+  else if (m->p->id == INSN_FXRSTOR)
+    put_fxrstor(m, d);
   else if (d->cls == CL_STRING)
     put_string(m, d);
   else {

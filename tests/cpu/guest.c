@@ -9,8 +9,6 @@
 #include "core/paging.h"
 #include "core/segment.h"
 
-#define LOW_SIZE 0x10000u
-#define LOW_LA 0x7a5c0000u /* where the tables are mapped, for the supervisor only */
 #define GDT 0x1000u
 #define TSS 0x1800u
 #define IDT 0x2000u
@@ -21,7 +19,7 @@
 #define PAGE_TABLE_LOW 0xa000u
 #define PAGE_TABLE 0xb000u
 #define PAGE_POINTERS 0xc000u
-#define PAGE_DIR_LOW 0xd000u /* with PAE: of the second gigabyte, where LOW_LA lies */
+#define PAGE_DIR_LOW 0xd000u /* with PAE: of the second gigabyte, where GUEST_TABLES lies */
 /* The selectors that are the kernel's own under Linux; 8 to 5Fh are not accessible from ring 3 there either.
  */
 #define CODE0 0x08u
@@ -69,14 +67,14 @@ static void build_paging(struct guest *g) {
   if (g->pae) {
     put32(g, PAGE_POINTERS, PAGE_DIR | 1);
     put32(g, PAGE_POINTERS + 8, PAGE_DIR_LOW | 1);
-    put32(g, PAGE_DIR_LOW + 8 * (LOW_LA >> 21 & 511), PAGE_TABLE_LOW | 3);
+    put32(g, PAGE_DIR_LOW + 8 * (GUEST_TABLES >> 21 & 511), PAGE_TABLE_LOW | 3);
     put32(g, PAGE_DIR + 8 * (NATIVE_CODE >> 21), PAGE_TABLE | 7);
   } else {
-    put32(g, PAGE_DIR + 4 * (LOW_LA >> 22), PAGE_TABLE_LOW | 3);
+    put32(g, PAGE_DIR + 4 * (GUEST_TABLES >> 22), PAGE_TABLE_LOW | 3);
     put32(g, PAGE_DIR + 4 * (NATIVE_CODE >> 22), PAGE_TABLE | 7);
   }
-  for (uint32_t pa = 0; pa < LOW_SIZE; pa += MEM_PAGE)
-    map_page(g, PAGE_TABLE_LOW, LOW_LA + pa, pa, 3, false);
+  for (uint32_t pa = 0; pa < GUEST_TABLES_SIZE; pa += MEM_PAGE)
+    map_page(g, PAGE_TABLE_LOW, GUEST_TABLES + pa, pa, 3, false);
   map_area(g, NATIVE_CODE, NATIVE_CODE_SIZE, 7, false);
   map_area(g, NATIVE_DATA, NATIVE_DATA_SIZE, 7, true);
   map_area(g, NATIVE_READONLY, NATIVE_READONLY_SIZE, 5, true);
@@ -89,17 +87,17 @@ static void build_tables(struct guest *g) {
   put_descriptor(g, GDT + (USER_DATA & ~7u), 0, 0xfffff, 0xc0f3);
   put_descriptor(g, GDT + (USER_CODE64 & ~7u), 0, 0xfffff, 0xa0fb);
   put_descriptor(g, GDT + GETCPU_SEL, 0, 0, 0x40f5); /* its limit is the number of the processor */
-  put_descriptor(g, GDT + TSS_SEL, LOW_LA + TSS, 0x67, 0x8b);
-  put_descriptor(g, GDT + LDT_SEL, LOW_LA + LDT, LDT_COUNT * 8 - 1, 0x82);
+  put_descriptor(g, GDT + TSS_SEL, GUEST_TABLES + TSS, 0x67, 0x8b);
+  put_descriptor(g, GDT + LDT_SEL, GUEST_TABLES + LDT, LDT_COUNT * 8 - 1, 0x82);
   for (uint32_t i = 0; i < LDT_COUNT; i++)
     put_descriptor(g, LDT + 8 * i, native_ldt[i].base, native_ldt[i].limit, ldt_attributes(&native_ldt[i]));
-  put32(g, TSS + 4, LOW_LA + STACK0);
+  put32(g, TSS + 4, GUEST_TABLES + STACK0);
   put32(g, TSS + 8, DATA0);
   put32(g, TSS + 0x64, 0x68u << 16); /* no I/O permission map */
   for (uint32_t v = 0; v < 256; v++) {
     uint32_t dpl = v == EXC_BP || v == EXC_OF || v == 0x80 ? 3 : 0; /* as under Linux */
     put32(g, IDT + 8 * v, CODE0 << 16 | (HANDLERS + 16 * v));
-    put32(g, IDT + 8 * v + 4, (LOW_LA & 0xffff0000) | 0x8e00 | dpl << 13);
+    put32(g, IDT + 8 * v + 4, (GUEST_TABLES & 0xffff0000) | 0x8e00 | dpl << 13);
   }
   build_paging(g);
 }
@@ -123,7 +121,7 @@ struct guest *guest_new(const char *model) {
   struct guest *g = calloc(1, sizeof *g);
   if (!g || !(g->machine.mem = mem_new()))
     abort();
-  g->low = add_ram(g, "low", 0, LOW_SIZE);
+  g->low = add_ram(g, "low", 0, GUEST_TABLES_SIZE);
   g->code = add_ram(g, "code", NATIVE_CODE, NATIVE_CODE_SIZE);
   g->data = add_ram(g, "data", NATIVE_DATA, NATIVE_DATA_SIZE);
   g->readonly = add_ram(g, "readonly", NATIVE_READONLY, NATIVE_READONLY_SIZE);
@@ -197,8 +195,8 @@ void guest_load(struct guest *g, const struct native_state *state) {
   cpu->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
   cpu->cr4 = CR4_PSE | CR4_OSFXSR | CR4_OSXMMEXCPT | (g->pae ? CR4_PAE : 0);
   load_paging(g);
-  cpu->gdtr = (struct dtr){.base = LOW_LA + GDT, .limit = GDT_LIMIT};
-  cpu->idtr = (struct dtr){.base = LOW_LA + IDT, .limit = 0x7ff};
+  cpu->gdtr = (struct dtr){.base = GUEST_TABLES + GDT, .limit = GDT_LIMIT};
+  cpu->idtr = (struct dtr){.base = GUEST_TABLES + IDT, .limit = 0x7ff};
   load_segments(g, state);
   cpu->cpl = 3;
   memcpy(cpu->gpr, state->gpr, sizeof cpu->gpr);
@@ -249,8 +247,8 @@ void guest_continue(struct guest *g, struct native_state *state, unsigned steps)
   state->eflags = cpu->eflags;
   if (!cpu->halted)
     return;
-  state->vector = (int)((cpu->eip - LOW_LA - HANDLERS) / 16);
-  bool has_error = cpu->gpr[ESP] == LOW_LA + STACK0 - 24;
+  state->vector = (int)((cpu->eip - GUEST_TABLES - HANDLERS) / 16);
+  bool has_error = cpu->gpr[ESP] == GUEST_TABLES + STACK0 - 24;
   uint32_t frame = STACK0 - 20;
   state->error = has_error ? get32(g, frame - 4) : 0;
   state->eip = get32(g, frame);

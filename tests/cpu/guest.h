@@ -11,6 +11,9 @@
 #include "core/mem.h"
 #include "tests/cpu/native.h"
 
+#define GUEST_TABLES 0x7a5c0000u /* where the tables are mapped, for the supervisor only */
+#define GUEST_TABLES_SIZE 0x10000u
+
 struct guest {
   struct machine machine;
   const struct engine *engine; /* NULL: the interpreter, step by step */

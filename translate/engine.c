@@ -241,7 +241,7 @@ static bool turn(struct jit *j, uint32_t *link) {
     b = sample(j, b, b->pa);
   }
   j->slice_begins = false;
-  if (b && b->hot && b->insns > cpu->icount_limit - cpu->icount) {
+  if (b && b->hot && cpu->machine->config.counted && b->insns > cpu->icount_limit - cpu->icount) {
     j->hold_windows = true; /* the rest of the slice in shorter blocks */
     jit_rekey(cpu);
     *link = 0;

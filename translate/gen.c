@@ -60,9 +60,7 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
   c->kind = kind;
   c->index = (uint8_t)g->index;
   c->reload_fpu = g->fpu_ready;
-  c->fp_pending = g->fp_pending;
-  c->fp_eip = g->fp_eip;
-  c->fp_opcode = g->fp_opcode;
+  c->fp = g->fp;
   c->jrcxz = emit_jrcxz(&g->e);
   return c;
 }
@@ -87,23 +85,48 @@ void gen_store_eip(struct gen *g, uint32_t eip) {
   emit_store(&g->e, CPU_FIELD(eip), RCX);
 }
 
-static void emit_fp_pointers(struct gen *g, uint32_t eip, uint16_t opcode) {
+static struct host_mem selector(int seg) {
+  return hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel));
+}
+
+static void emit_fp_pointers(struct gen *g, const struct fp_pointers *fp) {
   struct emitter *e = &g->e;
-  if (g->b->relative) {
-    gen_eip(g, RCX, eip);
-    emit_store(e, CPU_FIELD(fx.fip), RCX);
-  } else {
-    emit_store_imm(e, CPU_FIELD(fx.fip), eip);
+  if (fp->code) {
+    if (g->b->relative) {
+      gen_eip(g, RCX, fp->eip);
+      emit_store(e, CPU_FIELD(fx.fip), RCX);
+    } else {
+      emit_store_imm(e, CPU_FIELD(fx.fip), fp->eip);
+    }
+    emit_store_imm16(e, CPU_FIELD(fx.fop), fp->opcode);
+    emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(CS)); /* movzx ecx, word [cs] */
+    emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fcs));
   }
-  emit_store_imm16(e, CPU_FIELD(fx.fop), opcode);
+  if (fp->data) {
+    gen_lea(e, RCX, fp->at);
+    emit_store(e, CPU_FIELD(fx.fdp), RCX);
+    emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(fp->seg));
+    emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fds));
+  }
 }
 
 void gen_store_fp_pointers(struct gen *g) {
-  if (!g->fp_pending)
+  if (!g->fp.code && !g->fp.data)
     return;
+  gen_reserve(g, 80);
+  emit_fp_pointers(g, &g->fp);
+  g->fp.code = g->fp.data = false;
+}
+
+/* The next instruction may change what the pending pointers are made of. */
+static void keep_fp_pointers(struct gen *g, const struct insn *in) {
+  if (!g->fp.data || !(gen_depends(&g->fp.at, insn_may_write(in)) || insn_describe(in)->cls == CL_SEG))
+    return;
+  struct fp_pointers data = g->fp;
+  data.code = false;
   gen_reserve(g, 48);
-  emit_fp_pointers(g, g->fp_eip, g->fp_opcode);
-  g->fp_pending = false;
+  emit_fp_pointers(g, &data);
+  g->fp.data = false;
 }
 
 /* --- exits --- */
@@ -159,9 +182,7 @@ void gen_side_exit(struct gen *g, int cc, uint32_t target) {
   struct gen_exit *x = note_exit(g, emit_jcc32(&g->e, cc), target);
   x->side = true;
   x->rest = (uint8_t)(g->count - g->index - 1);
-  x->fp_pending = g->fp_pending;
-  x->fp_eip = g->fp_eip;
-  x->fp_opcode = g->fp_opcode;
+  x->fp = g->fp;
 }
 
 static void emit_exit(struct gen *g, const struct gen_exit *x) {
@@ -172,8 +193,7 @@ static void emit_exit(struct gen *g, const struct gen_exit *x) {
   }
   emit_patch32(x->field, e->p);
   emit_lea64(e, R12, hm_base(R12, x->rest));
-  if (x->fp_pending)
-    emit_fp_pointers(g, x->fp_eip, x->fp_opcode);
+  emit_fp_pointers(g, &x->fp);
   if (linkable(g, x->target)) {
     emit_link_stub(g, emit_jmp32(e), x->target);
   } else {
@@ -197,7 +217,6 @@ void gen_exec(struct gen *g, const struct insn *in) {
   emit_mov_imm(e, R8, slot);
   emit_call_to(e, j->stub_exec);
   g->fpu_ready = false;
-  g->fcs_known = 0;
   emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
   gen_cold(g, COLD_EXIT_LEAVE);
   if (d->attr & A_END) { /* somewhere else, perhaps in another mode: EIP is in memory */
@@ -281,8 +300,7 @@ static void emit_cold(struct gen *g, struct cold *c) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   emit_patch32(c->island, e->p);
-  if (c->fp_pending)
-    emit_fp_pointers(g, c->fp_eip, c->fp_opcode);
+  emit_fp_pointers(g, &c->fp);
   switch (c->kind) {
   case COLD_MEM: emit_cold_mem(g, c); break;
   case COLD_CORE: emit_cold_core(g, c); break;
@@ -343,6 +361,7 @@ void gen_block(struct gen *g) {
     note_host(g);
     if (insn_describe(&g->insns[i])->cls == CL_BRANCH && !gen_inside(g))
       gen_store_fp_pointers(g);
+    keep_fp_pointers(g, &g->insns[i]);
     if (!generate(g, &g->insns[i]))
       gen_exec(g, &g->insns[i]);
   }

@@ -22,6 +22,18 @@ enum leave { LEAVE_NEXT, LEAVE_CONST, LEAVE_R11 };
 /* COLD_CORE: like COLD_MEM, but the core executes the whole instruction. */
 enum cold_kind { COLD_MEM, COLD_CORE, COLD_SEG, COLD_FPU, COLD_EXIT_LEAVE, COLD_HEAD };
 
+/*
+ * x87 pointers that are not in memory yet. They are stored where somebody can look: before calls to the core, exits and
+ * changes of the registers that the operand's address is made of, and on slow paths.
+ */
+struct fp_pointers {
+  bool code, data; /* FIP, FCS and FOP; FDP and FDS */
+  uint8_t seg; /* of FDS */
+  uint16_t opcode;
+  uint32_t eip;
+  struct host_mem at; /* FDP, in 32 bits */
+};
+
 /* An out-of-line path, emitted behind the block. */
 struct cold {
   enum cold_kind kind;
@@ -32,9 +44,7 @@ struct cold {
   int8_t la; /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
-  uint32_t fp_eip; /* x87 pointers that are not in memory yet, see struct gen */
-  uint16_t fp_opcode;
-  bool fp_pending;
+  struct fp_pointers fp;
   bool reload_fpu; /* COLD_CORE: what follows relies on a loaded FPU */
   uint32_t leave_eip;
   uint32_t info;
@@ -50,9 +60,7 @@ struct gen_exit {
   uint8_t index; /* guest instruction */
   uint8_t rest; /* side exit: instructions of the trace that are not executed */
   bool side;
-  bool fp_pending;
-  uint16_t fp_opcode;
-  uint32_t fp_eip;
+  struct fp_pointers fp;
 };
 #define MAX_EXITS (BLOCK_MAX_INSNS + 4)
 
@@ -72,12 +80,7 @@ struct gen {
   uint32_t eip, next; /* of it, and of the one after it */
   int32_t arg; /* parameter of gen_op, kept in struct cold */
   bool fpu_ready; /* the guest's FPU state is known to be in the host's registers */
-  /* FIP and FOP of the last x87 instruction are stored where somebody can look: before calls to the core and exits,
-   * and on slow paths. */
-  bool fp_pending;
-  uint16_t fp_opcode;
-  uint32_t fp_eip;
-  uint32_t fcs_known; /* this block has stored FCS / FDS of segment n - 1 */
+  struct fp_pointers fp;
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
   struct gen_exit exit[MAX_EXITS];
@@ -97,6 +100,7 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, regis
 void gen_eip(struct gen *g, int reg, uint32_t eip);
 void gen_store_eip(struct gen *g, uint32_t eip);
 void gen_store_fp_pointers(struct gen *g); /* those that are pending; changes RCX */
+void gen_lea(struct emitter *e, int dst, struct host_mem m); /* 32 bits; base may be NOREG */
 void gen_exit_to(struct gen *g, uint32_t target); /* leave for a constant EIP */
 /* Inside a trace: leave for `target` if the condition holds. */
 void gen_side_exit(struct gen *g, int cc, uint32_t target);
@@ -109,6 +113,8 @@ uint32_t gen_left(const struct gen *g); /* instructions not retired, the current
 /* Effective address (offset) of a ModRM operand; returns the register that holds it, upper half zero. R8 or a guest
  * register. */
 int gen_offset(struct gen *g, const struct insn *in);
+struct host_mem gen_guest_mem(const struct insn *in); /* 32-bit address size: the offset as an expression */
+bool gen_depends(const struct host_mem *m, unsigned gprs); /* is one of these guest registers (bits) in it? */
 void gen_offset_into(struct gen *g, const struct insn *in, int dst); /* 32-bit address size only */
 /* Limit check and base: offset in `reg` to linear address in the returned register (R8 or `reg`). */
 int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write);

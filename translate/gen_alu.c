@@ -185,7 +185,7 @@ static enum access insn_access(const struct insn *in) {
   return attr & A_LOAD ? ACCESS_RMW : ACCESS_WRITE;
 }
 
-static bool gen_lea(struct gen *g, const struct insn *in) {
+static bool gen_lea_insn(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   if (in->addrsize == 4 && in->opsize == 4) {
     gen_offset_into(g, in, host_gpr[in->reg]);
@@ -262,7 +262,7 @@ bool gen_alu(struct gen *g, const struct insn *in) {
     return gen_opcode_reg(g, in);
   }
   if (in->map == MAP_1 && in->opcode == 0x8d)
-    return gen_lea(g, in);
+    return gen_lea_insn(g, in);
   if (bit_string(in) || (in->map == MAP_0F && in->opcode == 0xc7))
     return false; /* CMPXCHG8B: by the core */
   if (in->map == MAP_0F && (in->opcode == 0xa5 || in->opcode == 0xad))

@@ -3,8 +3,8 @@
  * x87, MMX and SSE on the host's own units: the same instruction with its memory operand and general registers
  * re-numbered. The guest's state is loaded when a block first needs it (the load is skipped if it is there).
  *
- * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores of our own; FIP
- * and FOP only where somebody may look. Unmasked exceptions reach the host as SIGFPE, misaligned operands as SIGSEGV;
+ * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores of our own, where
+ * somebody may look (struct fp_pointers). Unmasked exceptions reach the host as SIGFPE, misaligned operands as SIGSEGV;
  * the interpreter then repeats the instruction and raises what the guest shall see. Whole-state loads and
  * stores, FNINIT, FNCLEX, LDMXCSR and MASKMOV are the core's.
  */
@@ -20,6 +20,51 @@ static void ensure_loaded(struct gen *g) {
   struct cold *c = gen_cold(g, COLD_FPU);
   c->resume = e->p;
   g->fpu_ready = true;
+}
+
+/* --- what an instruction writes --- */
+
+/* Jcc and JMP rel */
+static bool is_jump(const struct insn *in) {
+  if (in->map == MAP_0F)
+    return (in->opcode & 0xf0) == 0x80;
+  return in->map == MAP_1 && ((in->opcode & 0xf0) == 0x70 || in->opcode == 0xe9 || in->opcode == 0xeb);
+}
+
+unsigned insn_may_write(const struct insn *in) {
+  const struct insn_desc *d = insn_describe(in);
+  unsigned operands = 0;
+  for (int i = 0; i < 3; i++)
+    switch (d->op[i]) {
+    case Eb: operands |= in->is_mem ? 0 : 1u << (in->rm & 3); break;
+    case Ew:
+    case Ed:
+    case Ev:
+    case Rd:
+    case Rv: operands |= in->is_mem ? 0 : 1u << in->rm; break;
+    case Gb: operands |= 1u << (in->reg & 3); break;
+    case Gw:
+    case Gd:
+    case Gv: operands |= 1u << in->reg; break;
+    default: break;
+    }
+  switch (d->cls) {
+  case CL_FPU: return in->id == INSN_FNSTSW_AX ? 1u << EAX : 0;
+  case CL_NOP: return 0;
+  case CL_MMX:
+  case CL_SSE: return operands | 1u << ECX; /* PCMPESTRI */
+  case CL_BRANCH: return is_jump(in) ? 0 : 0xff;
+  case CL_FLAG: return 1u << EAX;
+  case CL_STRING: return 1u << ESI | 1u << EDI | 1u << ECX | 1u << EAX;
+  case CL_COPY:
+    if (!in->has_modrm)
+      return 1u << EAX | 1u << (in->opcode & 7) | 1u << (in->opcode & 3);
+    return operands | 1u << EAX | 1u << EDX; /* CMPXCHG, CMPXCHG8B */
+  case CL_MUL: return operands | 1u << EAX | 1u << EDX;
+  case CL_SHIFT: return operands;
+  case CL_STACK: return d->op[0] == Zv && in->opcode < 0x58 ? 1u << ESP : 0xff; /* PUSH r */
+  default: return 0xff;
+  }
 }
 
 /* --- x87 --- */
@@ -52,71 +97,60 @@ bool fpu_sets_pointers(const struct insn *in) {
   }
 }
 
-static struct host_mem selector(int seg) {
-  return hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel));
+static void code_pointers(struct gen *g, const struct insn *in) {
+  g->fp.code = true;
+  g->fp.eip = g->eip;
+  g->fp.opcode = (uint16_t)((in->opcode & 7) << 8 | in->modrm);
 }
 
-/* Code segment; instruction pointer and opcode wait in g. */
-static void store_code_pointers(struct gen *g, const struct insn *in) {
-  struct emitter *e = &g->e;
-  g->fp_pending = true;
-  g->fp_eip = g->eip;
-  g->fp_opcode = (uint16_t)((in->opcode & 7) << 8 | in->modrm);
-  if (!(g->fcs_known & 1)) {
-    emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(CS)); /* movzx ecx, word [cs] */
-    emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fcs));
-    g->fcs_known |= 1;
-  }
-}
-
-/* Operand pointer: the offset is in host register `reg`. */
-static void store_data_pointers(struct gen *g, const struct insn *in, int reg) {
-  struct emitter *e = &g->e;
-  emit_store(e, CPU_FIELD(fx.fdp), reg);
-  if (!(g->fcs_known & 2u << in->seg)) {
-    emit_op_rm(e, 0, OM_0F, 0xb7, RCX, selector(in->seg));
-    emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fds));
-    g->fcs_known = (g->fcs_known & 1) | 2u << in->seg;
-  }
-}
-
-/* g->arg: register that holds the operand's offset. The pointers are part of the operation, because a slow store
- * may leave the block right after it. */
 static void op_x87_mem(struct gen *g, const struct insn *in, struct host_mem m) {
-  bool slow = m.base == R14;
-  uint32_t known = g->fcs_known;
-  bool pending = g->fp_pending;
   emit_op_rm(&g->e, 0, OM_1, in->opcode, in->reg, m);
-  if (!fpu_sets_pointers(in))
-    return;
-  if (slow)
-    g->fcs_known = 0;
-  store_code_pointers(g, in);
-  store_data_pointers(g, in, g->arg);
-  if (slow) {
-    g->fcs_known = known;
-    g->fp_pending = pending;
-  }
+}
+
+/* May FDP wait? Its value must still be had from guest registers later. */
+static bool fdp_can_wait(const struct gen *g, const struct insn *in) {
+  return in->addrsize == 4 && gen_seg_flat(g, in->seg);
 }
 
 static void gen_x87_mem(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   const struct insn_desc *d = insn_describe(in);
   unsigned size = fpu_operand_size(d->op[0]);
-  bool store = d->attr & A_STORE;
+  bool store = d->attr & A_STORE, points = fpu_sets_pointers(in), wait = fdp_can_wait(g, in);
+  enum access access = store ? ACCESS_WRITE : ACCESS_READ;
   gen_reserve(g, 24);
-  int off = gen_offset(g, in);
-  int keep = off;
+  if (wait) {
+    struct cold *c = gen_modrm_access(g, in, size, access, false, op_x87_mem);
+    if (store)
+      gen_slow_by_core(c);
+    if (points) {
+      code_pointers(g, in);
+      g->fp.data = true;
+      g->fp.at = gen_guest_mem(in);
+      g->fp.seg = in->seg;
+    }
+    return;
+  }
+  int off = gen_offset(g, in), keep = off;
   if (!gen_seg_flat(g, in->seg)) {
     emit_mov_rr(e, R11, off);
     keep = R11;
   }
   int la = gen_linear(g, in->seg, off, size, store);
-  g->arg = keep;
-  gen_reserve(g, 96); /* the pointers are part of the operation */
-  struct cold *c = gen_access(g, in, la, size, store ? ACCESS_WRITE : ACCESS_READ, false, op_x87_mem);
+  struct cold *c = gen_access(g, in, la, size, access, false, op_x87_mem);
   if (store)
     gen_slow_by_core(c);
+  if (!points)
+    return;
+  gen_reserve(g, 48);
+  code_pointers(g, in);
+  g->fp.data = false;
+  emit_store(e, CPU_FIELD(fx.fdp), keep);
+  size_t sel = offsetof(struct cpu, seg) + in->seg * sizeof(struct seg) + offsetof(struct seg, sel);
+  emit_op_rm(e, 0, OM_0F, 0xb7, RCX, hm_cpu(sel));
+  emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fds));
+  if (store)
+    c->resume = e->p; /* the core has set them */
 }
 
 bool gen_fpu(struct gen *g, const struct insn *in) {
@@ -139,10 +173,8 @@ bool gen_fpu(struct gen *g, const struct insn *in) {
   }
   e8(e, in->opcode); /* FNSTSW AX writes the right register as it stands */
   e8(e, in->modrm);
-  if (fpu_sets_pointers(in)) {
-    gen_reserve(g, 64);
-    store_code_pointers(g, in);
-  }
+  if (fpu_sets_pointers(in))
+    code_pointers(g, in);
   return true;
 }
 

@@ -34,6 +34,14 @@ static bool guest_mem(const struct insn *in, struct host_mem *m) {
   return false; /* index without base: the caller's special case */
 }
 
+struct host_mem gen_guest_mem(const struct insn *in) {
+  struct host_mem m;
+  if (!guest_mem(in, &m)) /* no base, perhaps a scaled index */
+    m = (struct host_mem){NOREG, in->index != 0xff ? host_gpr[in->index] : NOREG,
+                          in->index != 0xff ? in->scale : 0, (int32_t)in->disp, false};
+  return m;
+}
+
 /* lea dst, [index << scale + disp32]: no base (SDM vol. 2, table 2-3) */
 static void lea_no_base(struct emitter *e, int dst, int index, int scale, uint32_t disp) {
   unsigned rex = (dst & 8 ? 4u : 0u) | (index & 8 ? 2u : 0u);
@@ -45,16 +53,24 @@ static void lea_no_base(struct emitter *e, int dst, int index, int scale, uint32
   e32(e, disp);
 }
 
-void gen_offset_into(struct gen *g, const struct insn *in, int dst) {
-  struct emitter *e = &g->e;
-  struct host_mem m;
-  if (in->base == 0xff && in->index == 0xff)
-    emit_mov_imm(e, dst, in->disp);
-  else if (guest_mem(in, &m))
+void gen_lea(struct emitter *e, int dst, struct host_mem m) {
+  m.window = false;
+  if (m.base != NOREG)
     emit_lea(e, dst, m);
+  else if (m.index != NOREG)
+    lea_no_base(e, dst, m.index, m.scale, (uint32_t)m.disp);
   else
-    lea_no_base(e, dst, host_gpr[in->index], in->scale, in->disp);
+    emit_mov_imm(e, dst, (uint32_t)m.disp);
 }
+
+bool gen_depends(const struct host_mem *m, unsigned gprs) {
+  for (int r = 0; r < 8; r++)
+    if ((gprs >> r & 1) && (m->base == host_gpr[r] || m->index == host_gpr[r]))
+      return true;
+  return false;
+}
+
+void gen_offset_into(struct gen *g, const struct insn *in, int dst) { gen_lea(&g->e, dst, gen_guest_mem(in)); }
 
 int gen_offset(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
@@ -147,12 +163,7 @@ struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned siz
                               gen_op op) {
   gen_reserve(g, 16);
   if (gen_windowed(g) && in->addrsize == 4 && gen_seg_flat(g, in->seg) && !(access != ACCESS_READ && in->seg == CS)) {
-    struct host_mem m;
-    if (!guest_mem(in, &m)) /* no base, perhaps a scaled index */
-      m = (struct host_mem){NOREG, in->index != 0xff ? host_gpr[in->index] : NOREG, in->scale, (int32_t)in->disp, true};
-    if (in->index == 0xff)
-      m.scale = 0;
-    return gen_window_access(g, in, m, op);
+    return gen_window_access(g, in, gen_guest_mem(in), op);
   }
   int reg = gen_offset(g, in);
   return gen_access(g, in, gen_linear(g, in->seg, reg, size, access != ACCESS_READ), size, access, align, op);

@@ -243,7 +243,6 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   gen_reserve(g, 40);
   if (!mov)
     adjust_sp(g, in->opsize);
-  g->fcs_known = 0; /* FDS may be the old selector */
   emit_op_rm(e, EO_66, OM_1, 0x89, R11, hm_cpu(base + offsetof(struct seg, sel)));
   emit_rorx(e, R11, R11, 28); /* selector << 4 */
   emit_store(e, hm_cpu(base + offsetof(struct seg, base)), R11);

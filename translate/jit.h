@@ -217,6 +217,9 @@ static inline void jit_sync_mode(struct cpu *cpu) {
 bool fpu_core_only(const struct insn *in);
 bool fpu_sets_pointers(const struct insn *in); /* changes FIP, FCS and FOP */
 
+/* General registers (a bit each) that the instruction may write; perhaps some that it does not. */
+unsigned insn_may_write(const struct insn *in);
+
 /* --- translate.c --- */
 /* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window. NULL: not
  * translatable, interpret one. */

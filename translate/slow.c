@@ -134,13 +134,33 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   return 0;
 }
 
-/* FIP and FOP of the last x87 instruction before the faulting one may not be in memory yet: find it again. */
+/* The offset of a memory operand, from the guest's registers. */
+static uint32_t operand_offset(const struct cpu *cpu, const struct insn *in) {
+  uint32_t off = in->disp;
+  if (in->base != 0xff)
+    off += cpu->gpr[in->base];
+  if (in->index != 0xff)
+    off += cpu->gpr[in->index] << in->scale;
+  return off;
+}
+
+static unsigned operand_gprs(const struct insn *in) {
+  return (in->base != 0xff ? 1u << in->base : 0) | (in->index != 0xff ? 1u << in->index : 0);
+}
+
+static bool flat_in(uint32_t mode, int seg) {
+  static const uint32_t bit[SEG_COUNT] = {MODE_FLAT_ES, MODE_FLAT_CS, MODE_FLAT_SS, MODE_FLAT_DS};
+  return mode & bit[seg];
+}
+
+/* The x87 pointers of the last x87 instruction before the faulting one may not be in memory yet (struct fp_pointers):
+ * find them again. */
 static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
   const struct jit *j = cpu->engine_data;
   const uint8_t *page = cpu->machine->mem->page[b->pa >> 12].read;
-  bool known = false;
-  uint32_t fip = 0;
-  uint16_t fop = 0;
+  struct insn code, data; /* the last ones that set them */
+  int32_t code_off = 0;
+  bool code_waits = false, data_waits = false;
   for (const struct host_map *m = &j->maps[b->map_first]; page && b->pa2 == NO_PAGE && m->index < at->index; m++) {
     struct insn in;
     uint32_t offset = (b->pa & (MEM_PAGE - 1)) + (uint32_t)(int32_t)m->eip_off;
@@ -148,17 +168,28 @@ static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const st
     if (insn_decode(&in, page + offset, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32, cpu->features) !=
         INSN_OK)
       return;
+    if (data_waits && (insn_may_write(&in) & operand_gprs(&data)))
+      data_waits = false; /* they were stored then */
     if (fpu_sets_pointers(&in)) {
-      known = true;
-      fip = cpu->eip - (uint32_t)(int32_t)at->eip_off + (uint32_t)(int32_t)m->eip_off;
-      fop = (uint16_t)((in.opcode & 7) << 8 | in.modrm);
+      code_waits = true;
+      code = in;
+      code_off = m->eip_off;
+      if (in.is_mem) {
+        data_waits = in.addrsize == 4 && flat_in(b->mode, in.seg);
+        data = in;
+      }
     } else if (fpu_core_only(&in)) {
-      known = false; /* the core's: what it left in memory counts */
+      code_waits = data_waits = false; /* the core's: what it left in memory counts */
     }
   }
-  if (known) {
-    cpu->fx.fip = fip;
-    cpu->fx.fop = fop;
+  if (code_waits) {
+    cpu->fx.fip = cpu->eip - (uint32_t)(int32_t)at->eip_off + (uint32_t)code_off;
+    cpu->fx.fop = (uint16_t)((code.opcode & 7) << 8 | code.modrm);
+    cpu->fx.fcs = cpu->seg[CS].sel;
+  }
+  if (data_waits) {
+    cpu->fx.fdp = operand_offset(cpu, &data);
+    cpu->fx.fds = cpu->seg[data.seg].sel;
   }
 }
 

@@ -55,10 +55,13 @@ static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes,
 
 /*
  * Of hot code, a block goes on behind branches on the way that they usually take: one budget check and one load of
- * the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to TRACE_UNROLL instructions.
+ * the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to TRACE_UNROLL instructions;
+ * one with FLDCW is not, because many of them in a row are a hundred times slower on some processors. A trace that gets
+ * too long ends where a basic block did, so that not every instruction becomes the beginning of some trace.
  */
 #define TRACE_SPAN 1024 /* bytes from the lowest to the highest */
 #define TRACE_UNROLL 48u
+#define TRACE_MIN 24u /* instructions that a trace cut back to a basic block's end must still have */
 
 /* Which way does the branch at the end of the basic block at offset `start` go? The cold block that begins there knows,
  * by its links. */
@@ -87,6 +90,13 @@ static bool visited(const struct scan *s, int off) {
   return false;
 }
 
+static bool contains(const struct scan *s, int id) {
+  for (unsigned i = 0; i < s->count; i++)
+    if (s->insn[i].id == id)
+      return true;
+  return false;
+}
+
 /* The instruction just scanned, at `off`, is a branch. *to = where the trace goes on; false: nowhere. `start` is its
  * basic block's. */
 static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, int off, int *to) {
@@ -107,7 +117,7 @@ static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, 
   if (high - low > TRACE_SPAN)
     return false;
   if (*to == 0) /* a loop: again, if there is room for a whole turn */
-    return s->count + s->count / (unsigned)(1 + s->turns) <= TRACE_UNROLL;
+    return s->count + s->count / (unsigned)(1 + s->turns) <= TRACE_UNROLL && !contains(s, INSN_FLDCW);
   return s->turns > 0 || !visited(s, *to);
 }
 
@@ -123,6 +133,8 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
   if (!page)
     return false;
   int base = (int)(pa & (MEM_PAGE - 1)), off = 0, start = 0;
+  unsigned boundary = 0; /* instructions before the current basic block */
+  bool ended = false;
   while (s->count < BLOCK_MAX_INSNS && base + off < (int)MEM_PAGE) {
     const uint8_t *bytes = page + base + off;
     unsigned avail = MEM_PAGE - (unsigned)(base + off);
@@ -146,12 +158,17 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
     if (!ends_block(in, cpu->mode)) {
       off += in->length;
     } else {
+      ended = true;
       if (!hot || !code32 || !follow(j, s, pa, start, off, &off))
         break;
+      ended = false;
       start = off;
+      boundary = s->count;
       s->turns += off == 0;
     }
   }
+  if (!ended && s->count == BLOCK_MAX_INSNS && boundary >= TRACE_MIN)
+    s->count = boundary;
   return s->count > 0;
 }
 

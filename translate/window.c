@@ -76,6 +76,10 @@ struct window {
   uint32_t pending[PENDING_MAX]; /* linear pages to unmap before the window is used again */
 };
 
+#define SWITCHES_MAX 400u /* in a slice of 20000 instructions */
+#define REST_MIN 8u
+#define REST_MAX 128u
+
 struct windows {
   struct window window[WINDOWS];
   struct space space[SPACES];
@@ -91,6 +95,8 @@ struct windows {
   uint64_t clock;
   uint32_t maps, maps_max; /* host mappings made since the last drop of all; each may cost two entries */
   unsigned hot; /* slices that earn a window */
+  unsigned switches; /* of GS base, in this slice */
+  unsigned rest, rest_length; /* slices to go without windows */
   struct {
     uint64_t fills, pages, unmapped, protected, refused, drops, table_writes, granted, evicted;
   } stat;
@@ -485,7 +491,7 @@ void window_select(struct jit *j) {
     s->heat = 0;
     take_window_away(j, s);
   }
-  if (s->window < 0 || j->hold_windows) {
+  if (s->window < 0 || j->hold_windows || ws->rest) {
     cpu->mode &= ~MODE_WINDOW;
     ws->active = false;
     return;
@@ -496,6 +502,7 @@ void window_select(struct jit *j) {
   if (ws->current != s->window) {
     ws->current = s->window;
     w->last_used = ++ws->clock;
+    ws->switches++;
     set_gs_base((uintptr_t)w->base);
   }
   settle_current(j);
@@ -507,12 +514,33 @@ void window_enter(struct jit *j) {
     set_gs_base((uintptr_t)ws->window[ws->current].base);
 }
 
+/*
+ * A change of GS base costs the host some 20 ns. Where the guest does little between two (system calls in a row, an
+ * event a microsecond), windows don't pay: go without for a while, longer each time that it is found again. True: that
+ * begins or ends.
+ */
+static bool rest(struct windows *ws) {
+  bool busy = ws->switches > SWITCHES_MAX && ws->hot != 0;
+  ws->switches = 0;
+  if (ws->rest)
+    return --ws->rest == 0;
+  if (!busy) {
+    ws->rest_length = 0;
+    return false;
+  }
+  ws->rest_length = ws->rest_length == 0 ? REST_MIN : ws->rest_length < REST_MAX ? ws->rest_length * 2 : REST_MAX;
+  ws->rest = ws->rest_length;
+  return true;
+}
+
 bool window_sample(struct jit *j) {
   struct windows *ws = j->windows;
   if (!ws)
     return false;
   if (ws->maps > ws->maps_max)
     windows_drop_all(j);
+  if (rest(ws))
+    return true;
   struct space *s = space_now(j);
   if (s->window >= 0 || ++s->heat < ws->hot)
     return false;

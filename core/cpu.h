@@ -180,7 +180,7 @@ enum shadow { SHADOW_NONE, SHADOW_STI, SHADOW_MOVSS };
  */
 enum { TLB_SUP_READ, TLB_SUP_WRITE, TLB_USER_READ, TLB_USER_WRITE, TLB_TABLES };
 #define TLB_ENTRIES (1u << 21)
-#define TLB_USED_MAX 16384u
+#define TLB_USED_MAX 131072u /* 512 MB in use at once */
 #define IO_PAGES 16u
 
 /* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). Host code lies below 4 GiB. */

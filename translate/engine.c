@@ -24,6 +24,7 @@
  * window makes memory accesses about twice as fast: so many fills for each slice seen in the block are too many. */
 #define FILLS_CHECKED 64u
 #define FILLS_PER_SLICE 1u
+#define LONG_RUN 8u
 #define HOT_BLOCK 2u /* slices that begin in a block until it is translated for the window */
 #define HOT_SPACE 40u /* slices of a space until it gets a window */
 #define CACHE_SIZE (128u << 20)
@@ -33,10 +34,11 @@ static _Thread_local struct jit *running; /* for the fault handler */
 
 /* --- host faults in translated code --- */
 
-/* A window was filled for the block at pc. False: it costs more than it is worth, see PAYS_PER_SLICE. */
-static bool fill_pays(struct jit *j, const uint8_t *pc) {
+/* `pages` were mapped into a window for the block at pc. False: it costs more than it is worth. Long runs do not count:
+ * there can't be many of them. */
+static bool fill_pays(struct jit *j, const uint8_t *pc, unsigned pages) {
   struct block *b = (struct block *)jit_block_at(j, pc);
-  if (!b || ++b->fills < FILLS_CHECKED)
+  if (!b || pages >= LONG_RUN || ++b->fills < FILLS_CHECKED)
     return true;
   bool pays = b->fills <= b->heat * FILLS_PER_SLICE || j->hot == 0;
   b->fills = b->heat = 0;
@@ -58,8 +60,9 @@ static void on_host_fault(int sig, siginfo_t *info, void *context) {
     return; /* an instruction that the core tries out on the host */
   if (inside && sig == SIGSEGV && info->si_code != SI_KERNEL && j->windows) {
     bool write = uc->uc_mcontext.gregs[REG_ERR] & 2;
-    if (window_fault(j, (uintptr_t)info->si_addr, write)) {
-      if (fill_pays(j, pc))
+    unsigned pages = window_fault(j, (uintptr_t)info->si_addr, write);
+    if (pages) {
+      if (fill_pays(j, pc, pages))
         return;
       j->cold_block = true;
     }

@@ -619,7 +619,7 @@ static uint32_t look_around(struct jit *j, const struct window *w, uint32_t la_p
   return RUN_MAX;
 }
 
-static bool fill(struct jit *j, unsigned n, uint32_t la, bool write) {
+static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   struct windows *ws = j->windows;
   struct window *w = &ws->window[n];
   struct cpu *cpu = j->cpu;
@@ -627,20 +627,20 @@ static bool fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   uint32_t access = (user ? PF_USER : 0) | (write ? PF_WRITE : 0), fd_page;
   struct paging_leaf leaf;
   if (!paging_peek(cpu, la, &leaf))
-    return false;
+    return 0;
   if (!leaf.accessed || (write && !leaf.dirty)) {
     /* near a page's end the access may reach into the next page and fault there, and must then leave no trace here */
     if ((la & (MEM_PAGE - 1)) > MEM_PAGE - EDGE || !paging_try(cpu, la, access) || !paging_peek(cpu, la, &leaf))
-      return false;
+      return 0;
   }
   if (!view(j, &leaf, user, &fd_page, &writable) || (write && !writable))
-    return false;
+    return 0;
   if (!open_region(j, n, la, &leaf))
-    return false;
+    return 0;
   struct region *r = region_of(w, la >> 12);
   if (!view(j, &leaf, user, &fd_page, &writable) || (write && !writable)) {
     close_region(j, r); /* the table was the very page */
-    return false;
+    return 0;
   }
   uint32_t page = la >> 12, first = page, last = page;
   if (w->node[page]) { /* it was there, but not for writing */
@@ -657,25 +657,25 @@ static bool fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   ws->stat.fills++;
   ws->stat.pages += last - first + 1;
   if (noted && host_map(j, w, first, fd_page + first - page, last - first + 1, writable))
-    return true;
+    return last - first + 1;
   /* Out of nodes or of mappings: all go at the next slice. What is on record but not mapped faults again. */
   close_region(j, r);
   ws->maps = ws->maps_max + 1;
-  return false;
+  return 0;
 }
 
-bool window_fault(struct jit *j, uintptr_t host, bool write) {
+unsigned window_fault(struct jit *j, uintptr_t host, bool write) {
   struct windows *ws = j->windows;
   if (!ws || !ws->active)
-    return false;
+    return 0;
   struct window *w = &ws->window[ws->current];
   uintptr_t la = host - (uintptr_t)w->base;
   if (la >= WINDOW_SIZE)
-    return false;
-  if (fill(j, (unsigned)ws->current, (uint32_t)la, write))
-    return true;
-  ws->stat.refused++;
-  return false;
+    return 0;
+  unsigned pages = fill(j, (unsigned)ws->current, (uint32_t)la, write);
+  if (!pages)
+    ws->stat.refused++;
+  return pages;
 }
 
 bool window_holds(const struct jit *j, uintptr_t host) {

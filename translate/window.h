@@ -40,9 +40,9 @@ bool window_sample(struct jit *j);
 /* Physical memory was remapped, or a budget is spent. */
 void windows_drop_all(struct jit *j);
 
-/* A host page fault at `host` in translated code. True: mapped, repeat the access. Safe in the signal handler of a
- * fault that translated code raised: no C code was interrupted. */
-bool window_fault(struct jit *j, uintptr_t host, bool write);
+/* A host page fault at `host` in translated code. Not 0: so many pages were mapped, repeat the access. Safe in the
+ * signal handler of a fault that translated code raised: no C code was interrupted. */
+unsigned window_fault(struct jit *j, uintptr_t host, bool write);
 
 /* Is `host` an address in the window that is in use, or in its guard? */
 bool window_holds(const struct jit *j, uintptr_t host);

@@ -24,7 +24,7 @@ HANDLERS_PUSH_SEG(GS)
 
 /* POP SS: the new SS.B does not apply to the increment. */
 static void pop_seg(struct cpu *cpu, const struct insn *in, int seg) {
-  uint16_t sel = (uint16_t)peek_v(cpu, 2, 0);
+  uint16_t sel = (uint16_t)peek_v(cpu, in->opsize, 0);
   uint32_t mask = stack_mask(cpu), sp = cpu->gpr[ESP] + in->opsize;
   seg_load(cpu, seg, sel);
   cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | (sp & mask);

@@ -170,22 +170,31 @@ static const char *accesses_vary(unsigned id) {
   return NULL;
 }
 
+/* May the instruction be cut off by the end of the page or of the segment? */
+static bool near_end(const struct native_state *s) {
+  const struct native_segment *cs = (s->sel[CS] & 7) == 7 ? &native_ldt[s->sel[CS] >> 3] : NULL;
+  return (linear_eip(s) & 0xfff) > 0x1000 - INSN_MAX || (cs && !cs->pages && s->eip + INSN_MAX > cs->limit);
+}
+static bool is_fetch(const struct native_state *s) {
+  return s->vector == EXC_GP || (s->vector == EXC_PF && (s->error & 0x10));
+}
+
 /* Both fault at the same place, on different grounds or at different addresses. */
 static const char *priorities_vary(const struct native_state *h, const struct native_state *g) {
   if ((h->vector == EXC_AC && limit_or_page(g->vector)) || (g->vector == EXC_AC && limit_or_page(h->vector)))
     return "priority of #AC";
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && g->vector == EXC_PF && g->cr2 + 512 < 1024)
     return "an access across 4 GiB (SDM vol. 3, 5.3: may be #GP)";
-  bool host_fetch = h->vector == EXC_PF && (h->error & 0x10),
-       guest_fetch = g->vector == EXC_PF && (g->error & 0x10);
-  if ((g->vector == EXC_UD && host_fetch) || (h->vector == EXC_UD && (guest_fetch || g->vector == EXC_GP)))
+  if (near_end(h) && (is_fetch(h) || is_fetch(g)) && (h->vector == EXC_UD || g->vector == EXC_UD))
     return "priority of #UD and the fetch of the rest";
   if (h->vector == EXC_GP && g->vector == EXC_SS && h->error == 0 && g->error == 0)
     return "priority of alignment and limit (AMD: alignment)";
   return NULL;
 }
 
-static const char *calls_vary(unsigned id, const struct native_state *h, const struct native_state *g) {
+static const char *transfers_vary(unsigned id, const struct native_state *h, const struct native_state *g) {
+  if (id == INSN_IRET && h->vector == EXC_GP && h->error == 0 && (g->eflags & FL_NT))
+    return "IRET with NT (in the host's long mode always #GP)";
   bool call = id == INSN_CALL_Jv || id == INSN_CALL_Ev;
   if (call && h->vector != EXC_GP && g->vector == EXC_GP)
     return "CALL beyond the limit without a stack (SDM: limit; AMD: stack)";
@@ -195,15 +204,15 @@ static const char *calls_vary(unsigned id, const struct native_state *h, const s
 }
 
 /* The same fault, before which processors may have done different things. */
-static struct leniency progress_varies(unsigned id, const struct native_state *h) {
+static struct leniency progress_varies(unsigned id) {
   if (id == INSN_MASKMOVQ_Pq_Nq)
     return (struct leniency){"MASKMOVQ that faults (AMD: the MMX state is entered)", .fpu = true};
   if (id == INSN_POPA)
     return (struct leniency){"POPA that faults (AMD: registers may have been loaded)", .registers = true};
   if (is_row(id, "CMPS_") || is_row(id, "SCAS_"))
     return (struct leniency){"CMPS or SCAS that faults (AMD: may have changed the flags)", .flags = true};
-  if (is_far_call(id) && h->vector == EXC_GP && h->error == 0)
-    return (struct leniency){"CALL far beyond the limit (AMD: has pushed)", .memory = true};
+  if (is_far_call(id))
+    return (struct leniency){"CALL far that faults (AMD: has pushed)", .memory = true};
   return (struct leniency){.reason = NULL};
 }
 
@@ -245,11 +254,11 @@ struct leniency processors_vary(const struct outcome *host, const struct outcome
   bool same = h->vector == g->vector && (h->vector != EXC_PF || (h->cr2 == g->cr2 && h->error == g->error));
   bool known = insn_at(&in, host), operand = limit_or_page(h->vector) && limit_or_page(g->vector);
   if (same && known && (limit_or_page(h->vector) || h->vector == EXC_AC))
-    return progress_varies(in.id, h);
+    return progress_varies(in.id);
   if (!same)
     all.reason = priorities_vary(h, g);
-  if (!same && !all.reason && known && operand)
-    all.reason = calls_vary(in.id, h, g);
+  if (!same && !all.reason && known)
+    all.reason = transfers_vary(in.id, h, g);
   if (!same && !all.reason && known && operand)
     all.reason = accesses_vary(in.id);
   return all;

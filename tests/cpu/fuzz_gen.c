@@ -390,6 +390,9 @@ static void put_prefixes(struct maker *m, const struct insn_desc *d) {
     put8(m, 0x67);
   if (!m->recipe->sweep && chance(5))
     put8(m, (uint8_t[]){0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65}[below(6)]);
+  if (!m->recipe->sweep && below(500) == 0) /* fifteen bytes, and one more */
+    for (unsigned n = 5 + below(9); n > 0; n--)
+      put8(m, 0x3e);
   bool lockable = (d->attr & A_LOCK) && m->memory;
   /* AMD's LOCK MOV CR0 is MOV CR8. */
   if (!m->recipe->sweep && d->op[0] != Cd && d->op[1] != Cd && (lockable ? chance(10) : below(500) == 0))

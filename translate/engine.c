@@ -192,6 +192,23 @@ static void enter_block(struct jit *j, const struct block *b) {
   cpu->budget = BUDGET_BASE + (cpu->icount_limit - cpu->icount);
   j->enter(cpu, b->host);
   cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);
+  jit_retire_rf(cpu);
+}
+
+/* The way that the jump cache knows, if there is one: after an exception, say. Once at each count, as the block may be
+ * too long for the slice and leave at once. */
+static bool enter_known(struct jit *j) {
+  struct cpu *cpu = j->cpu;
+  const struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
+  if (e->tag != -((uint64_t)cpu->eip + cpu->jc_key) || j->known_icount == cpu->icount)
+    return false;
+  j->known_icount = cpu->icount;
+  cpu->eip_bias = e->eip_bias;
+  cpu->budget = BUDGET_BASE + (cpu->icount_limit - cpu->icount);
+  j->enter(cpu, (const uint8_t *)(uintptr_t)e->host);
+  cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);
+  jit_retire_rf(cpu);
+  return true;
 }
 
 /* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as its
@@ -229,13 +246,18 @@ static bool turn(struct jit *j, uint32_t *link) {
     windows_drop_all(j);
     jit_flush(j);
   }
-  if ((cpu->mode & MODE_SINGLE) || cpu->shadow != SHADOW_NONE || (cpu->eflags & FL_RF) || j->step_wanted) {
+  if ((cpu->mode & MODE_SINGLE) || cpu->shadow != SHADOW_NONE || j->step_wanted) {
     j->step_wanted = false;
     *link = 0;
     step(j);
     return true;
   }
   jit_sync_mode(cpu);
+  j->rf_icount = cpu->icount;
+  if (!*link && !j->slice_begins && enter_known(j)) {
+    *link = (uint32_t)cpu->scratch[SCR_LINK];
+    return true;
+  }
   uint64_t flushes = j->stat.flushes;
   bool local;
   struct block *b = find_block(j, &local);

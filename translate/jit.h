@@ -139,6 +139,8 @@ struct jit {
   void (*enter)(struct cpu *cpu, const uint8_t *host);
 
   uint32_t exit_link; /* set by C after enter() returned */
+  uint64_t known_icount; /* see enter_known */
+  uint64_t rf_icount; /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
   struct code_store code_store[CODE_STORES];
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
   uint8_t *slow_host; /* the checked store goes here, unless NULL */
@@ -201,6 +203,13 @@ const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* b
 void jit_rekey(struct cpu *cpu);
 static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mode) {
   return &j->hints[(pa * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> 20 & (SITE_HINTS - 1)];
+}
+
+/* RF holds for one instruction. Without breakpoints only what pushes EFLAGS can see it, so translated code runs with it
+ * set, and it is cleared as soon as C looks. */
+static inline void jit_retire_rf(struct cpu *cpu) {
+  if (__builtin_expect(cpu->eflags & FL_RF, 0) && cpu->icount > ((struct jit *)cpu->engine_data)->rf_icount)
+    cpu->eflags &= ~FL_RF;
 }
 
 /* Bring MODE_DF in line with EFLAGS. */

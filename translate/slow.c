@@ -19,6 +19,7 @@ static uint32_t left_of(uint32_t info) { return info >> 8 & 0xff; }
 
 static void sync_count(struct cpu *cpu, uint32_t info) {
   cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE) - left_of(info);
+  jit_retire_rf(cpu);
 }
 
 /* Must translated code be left at the end of this instruction? */
@@ -113,7 +114,13 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   sync_count(cpu, info);
   j->stat.exec_calls++;
   j->stat.exec_class[insn_describe(in)->cls]++;
+  uint32_t rf = cpu->eflags & FL_RF;
   bool retired = interp_execute(cpu, in);
+  if (__builtin_expect((rf | cpu->eflags) & FL_RF, 0) && retired) {
+    if (in->id != INSN_IRET)
+      cpu->eflags &= ~rf;
+    j->rf_icount = cpu->icount + 1; /* if it is set now, then for the next instruction */
+  }
   jit_sync_mode(cpu);
   /* Nothing can arrive before the next instruction, so a shadow has nothing to hold off. */
   if (retired && !cpu->pending && cpu->icount + 1 < cpu->icount_limit)
@@ -125,7 +132,7 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
                      j->stat.invalidated == before;
   bool ends = insn_describe(in)->attr & A_END;
   if (retired && (in_sequence || ends) && cpu->shadow == SHADOW_NONE && !cpu->halted && !cpu->shutdown &&
-      !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !(cpu->eflags & FL_RF) && !must_leave(cpu)) {
+      !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !must_leave(cpu)) {
     if (ends) /* what follows is an exit */
       cpu->budget += left - 1;
     return 1;

@@ -5,8 +5,9 @@
  *
  * A program is loaded at 8000h and entered there in real mode with CS = DS = ES = SS = 0, SP = 7000h.
  * Ports: E0h prints a character, E4h a number in hexadecimal (as wide as the access) and a space,
- * E8h raises INTR with the vector written, E9h pulses NMI, F4h ends the run. Triple fault and HLT
- * without a wake-up end it too and print "shutdown" and "halt".
+ * E8h raises INTR with the vector written, E9h pulses NMI, EAh sets the A20 line, EBh stores a byte by DMA at
+ * the address in ECh; FERR# raises INTR with vector 75h and F0h asserts IGNNE#, as on the PC/AT; F4h ends the
+ * run. Triple fault and HLT without a wake-up end it too and print "shutdown" and "halt".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,14 @@
 
 #define LOAD 0x8000u
 #define INSN_LIMIT 20000000ull
+#define SHOWN 200u /* characters of a wrong line */
 
 struct run {
   struct machine *machine;
   char out[16384];
   size_t length;
   int vector;
+  uint32_t dma;
   bool done;
 };
 
@@ -49,6 +52,10 @@ static void port_write(void *opaque, uint32_t offset, int size, uint32_t value) 
     cpu_set_intr(cpu, true);
     break;
   case 9: cpu_pulse_nmi(cpu); break;
+  case 10: control_set_a20(cpu, value & 1); break;
+  case 11: mem_dma_write(r->machine->mem, r->dma, &value, 1); break;
+  case 12: r->dma = value; break;
+  case 16: cpu->ignne = cpu->ferr; break;
   case 0x14:
     r->done = true;
     __atomic_or_fetch(&cpu->pending, PEND_EXIT, __ATOMIC_SEQ_CST);
@@ -70,6 +77,14 @@ static int acknowledge(void *opaque) {
   return r->vector;
 }
 
+static void ferr(struct cpu *cpu, int level) {
+  struct run *r = cpu->intr_ack_opaque;
+  if (!level)
+    return;
+  r->vector = 0x75;
+  cpu_set_intr(cpu, true);
+}
+
 static bool load(struct machine *m, const char *path) {
   FILE *f = fopen(path, "rb");
   if (!f)
@@ -88,6 +103,7 @@ static void execute(struct run *r) {
   cpu->gpr[ESP] = 0x7000;
   cpu->intr_ack = acknowledge;
   cpu->intr_ack_opaque = r;
+  cpu->on_ferr = ferr;
   uint64_t idle = 0;
   while (!r->done) {
     uint64_t before = cpu_icount(cpu);
@@ -126,7 +142,7 @@ static void show_difference(const char *want, const char *got) {
   while (*want || *got) {
     size_t a = strcspn(want, "\n"), b = strcspn(got, "\n");
     if (a != b || memcmp(want, got, a) != 0)
-      printf("  line %d: expected \"%.*s\", got \"%.*s\"\n", line, (int)a, want, (int)b, got);
+      printf("  line %d: expected \"%.*s\", got \"%.*s\"\n", line, (int)a, want, (int)(b < SHOWN ? b : SHOWN), got);
     want += a + (want[a] != 0);
     got += b + (got[b] != 0);
     line++;

@@ -22,6 +22,7 @@ report_debug:
 
 origin: dd 0
 resume_flags: dd 0
+align 8
 watched: dd 0, 0, 0, 0
 
 ; breakpoint n, address, type and length nibble (R/W in bits 1:0, LEN in 3:2)

@@ -237,15 +237,9 @@ static const struct {
 };
 
 int main(int argc, char **argv) {
-  static const struct engine *const engines[] = {&engine_interp, &engine_tlb, &engine_window};
-  const struct engine *engine = NULL;
+  const char *options = NULL;
+  const struct engine *engine = argc > 1 ? engine_find(argv[1], &options) : NULL;
   const char *only = argc > 2 ? argv[2] : NULL;
-  char *options = argc > 1 ? strchr(argv[1], ',') : NULL;
-  if (options)
-    *options++ = 0;
-  for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
-    if (argc > 1 && strcmp(argv[1], engines[i]->name) == 0)
-      engine = engines[i];
   if (!engine) {
     fprintf(stderr, "usage: %s ENGINE[,OPTIONS] [GROUP]\n", argv[0]);
     return 2;

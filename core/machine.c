@@ -288,7 +288,11 @@ static void nap(struct machine *m) {
 
 /* How many instructions until the loop wants to look at the timers again, or has done what it was asked for. */
 static uint64_t slice_length(struct machine *m, uint64_t most) {
-  uint64_t longest = most < SLICE ? most : SLICE;
+  /* Never the same length twice in a row: engines take the ends of slices as samples of what is hot, and a loop must
+   * not always be found at the same place. */
+  m->slice_seed = m->slice_seed * 1664525u + 1013904223u;
+  uint64_t slice = SLICE - (m->slice_seed >> 19); /* the top 13 bits */
+  uint64_t longest = most < slice ? most : slice;
   int64_t deadline = clock_deadline(m->clock);
   if (deadline == INT64_MAX)
     return longest;

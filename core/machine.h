@@ -51,6 +51,7 @@ struct machine {
   void *board;
 
   /* control, under the lock */
+  uint32_t slice_seed;
   enum machine_state state;
   int exit_status; /* isa-debug-exit: (value << 1) | 1; else 0 */
   bool reset_wanted;

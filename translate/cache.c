@@ -186,6 +186,8 @@ static void unlink_exit(struct link *l) {
   *p = l->next;
   l->to = NULL;
   emit_patch32(l->field, l->stub);
+  if (l->far_key)
+    memset(l->far_key, 0, 4);
 }
 
 void jit_link(struct jit *j, struct link *l, struct block *to) {
@@ -220,6 +222,20 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
       jc->tag = JC_NEVER;
   }
   j->stat.invalidated++;
+}
+
+void jit_link_far(struct jit *j, struct link *l, struct block *to) {
+  struct cpu *cpu = j->cpu;
+  uint32_t key = -(uint32_t)(cpu->jc_key >> 32), bias = cpu->eip - to->pa;
+  if (l->relinks == FAR_RELINKS) { /* shared by spaces that take turns */
+    unlink_exit(l);
+    emit_patch32(l->leave, j->stub_lookup);
+    return;
+  }
+  l->relinks++;
+  jit_link(j, l, to);
+  memcpy(l->far_bias, &bias, 4);
+  memcpy(l->far_key, &key, 4);
 }
 
 /* Does b cover any of pa .. pa + size - 1? Both of its pages may be the same physical one. */
@@ -272,15 +288,19 @@ void jit_rekey(struct cpu *cpu) {
   struct jit *j = cpu->engine_data;
   window_select(j);
   uint32_t base = cpu->seg[CS].base, limit = cpu->seg[CS].limit;
-  uint32_t h = (cpu->mode * 0x9e3779b1u ^ base * 0x85ebca6bu ^ limit) >> 8;
+  uint64_t gen = window_code_gen(j);
+  if (!gen)
+    gen = FLUSH_GEN + (cpu->mode & MODE_USER ? j->user_flushes : j->supervisor_flushes);
+  uint32_t h = (cpu->mode * 0x9e3779b1u ^ base * 0x85ebca6bu ^ (uint32_t)gen * 0xc2b2ae35u ^ limit) >> 8;
   struct mode_id *m = &j->ids[(h ^ h >> 11) % JIT_IDS];
-  if (m->id == 0 || m->mode != cpu->mode || m->cs_base != base || m->cs_limit != limit) {
-    if (j->next_id == UINT32_MAX) {
+  if (m->id == 0 || m->mode != cpu->mode || m->cs_base != base || m->cs_limit != limit || m->gen != gen) {
+    if (j->next_id == UINT32_MAX) { /* links know their ids, too */
       memset(cpu->jump_cache, 0, sizeof cpu->jump_cache);
       memset(j->ids, 0, sizeof j->ids);
       j->next_id = 1;
+      j->flush_wanted = true;
     }
-    *m = (struct mode_id){cpu->mode, base, limit, j->next_id++};
+    *m = (struct mode_id){cpu->mode, base, limit, j->next_id++, gen};
   }
   cpu->jc_key = (uint64_t)m->id << 32;
 }

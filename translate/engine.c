@@ -26,6 +26,7 @@
 #define FILLS_PER_SLICE 1u
 #define LONG_RUN 8u
 #define HOT_BLOCK 2u /* slices that begin in a block until it is translated for the window */
+#define PASSES_HOT 24u /* by an exit from a hot block to a cold one, until that is hot, too */
 #define HOT_SPACE 40u /* slices of a space until it gets a window */
 #define CACHE_SIZE (128u << 20)
 #define CACHE_MAX_MB 1024u
@@ -94,6 +95,12 @@ static void on_code_write(void *opaque, uint32_t pa, unsigned size) {
   jit_invalidate_range(j, pa, size);
 }
 
+static void forget_code_stores(struct jit *j) {
+  if (j->code_store_used)
+    memset(j->code_store, 0, sizeof j->code_store);
+  j->code_store_used = false;
+}
+
 static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   struct jit *j = cpu->engine_data;
   /* what supervisor code left in the jump cache is global, but for these */
@@ -102,17 +109,16 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   for (unsigned i = 0; i < j->local_jump_count; i++)
     cpu->jump_cache[j->local_jumps[i]].tag = JC_NEVER;
   j->local_jump_count = 0;
-  for (unsigned i = 0; i < JIT_IDS; i++)
-    if (!keep_global || (j->ids[i].mode & MODE_USER))
-      j->ids[i].id = 0;
-  memset(j->code_store, 0, sizeof j->code_store);
+  j->user_flushes++; /* windows look after theirs */
+  j->supervisor_flushes += !keep_global;
+  forget_code_stores(j);
   window_space_changed(j);
   jit_rekey(cpu);
 }
 
 static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
   struct jit *j = cpu->engine_data;
-  memset(j->code_store, 0, sizeof j->code_store);
+  forget_code_stores(j);
   if (j->ran[la >> 15] >> (la >> 12 & 7) & 1)
     on_tlb_flush(cpu, false);
 }
@@ -150,14 +156,19 @@ static struct block *find_block(struct jit *j, bool *local) {
 
 static void note_ran(struct jit *j, uint32_t la) { j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7)); }
 
-static void remember_jump(struct cpu *cpu, const struct block *b, bool local) {
+/* True: until jc_key changes, this EIP leads to b. */
+static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
   struct jit *j = cpu->engine_data;
-  if (local) {
+  uint32_t la = cpu->seg[CS].base + cpu->eip;
+  bool in_window = cpu->mode & MODE_WINDOW;
+  if (in_window) {
+    if (!window_note_code(j, la, !local) || (b->pa2 != NO_PAGE && !window_note_code(j, la + MEM_PAGE, !local)))
+      return false;
+  } else if (local) {
     if (j->local_jump_count == LOCAL_JUMPS)
-      return; /* until the next load of CR3 */
+      return false; /* until the next load of CR3 */
     j->local_jumps[j->local_jump_count++] = (uint16_t)(cpu->eip & (JC_ENTRIES - 1));
   }
-  uint32_t la = cpu->seg[CS].base + cpu->eip;
   note_ran(j, la);
   if (b->pa2 != NO_PAGE)
     note_ran(j, la + MEM_PAGE);
@@ -165,6 +176,7 @@ static void remember_jump(struct cpu *cpu, const struct block *b, bool local) {
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
   e->host = (uint32_t)(uintptr_t)b->host;
   e->eip_bias = cpu->eip - b->pa;
+  return in_window;
 }
 
 static void step(struct jit *j) {
@@ -173,14 +185,16 @@ static void step(struct jit *j) {
 }
 
 /* The exit that was just taken leads to b: jump there directly from now on. */
-static void link_exit(struct jit *j, uint32_t number, struct block *b) {
+static void link_exit(struct jit *j, uint32_t number, struct block *b, bool lasts) {
   if (!number)
     return;
   struct link *l = &j->links[number - 1];
   const struct block *from = l->from;
   if (!from->valid || from->mode != b->mode || from->cs_limit != b->cs_limit)
     return;
-  if (b->pa2 == NO_PAGE)
+  if (l->far_key && lasts && b->pa2 == NO_PAGE)
+    jit_link_far(j, l, b);
+  else if (!l->far_key && b->pa2 == NO_PAGE)
     jit_link(j, l, b);
   else
     emit_patch32(l->leave, j->stub_lookup); /* where b's second page is, is asked each time */
@@ -211,21 +225,37 @@ static bool enter_known(struct jit *j) {
   return true;
 }
 
-/* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as its
- * execution is. */
-static struct block *sample(struct jit *j, struct block *b, uint32_t pa) {
-  if (b->heat < UINT16_MAX)
-    b->heat++;
-  if (!(j->cpu->mode & MODE_WINDOW) || b->hot || b->heat < j->hot)
-    return b;
+/* Translate b again, for the window and as a trace. */
+static struct block *promote(struct jit *j, struct block *b) {
   uint64_t flushes = j->stat.flushes;
-  struct block *better = jit_translate(j, pa, true); /* looks at the old one's links */
+  struct block *better = jit_translate(j, b->pa, true); /* looks at the old one's links */
   if (j->stat.flushes == flushes)
     jit_block_invalidate(j, b);
   if (better)
     better->heat = (uint16_t)j->hot;
   j->stat.promoted++;
   return better;
+}
+
+/* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as its
+ * execution is. */
+static struct block *sample(struct jit *j, struct block *b) {
+  if (b->heat < UINT16_MAX)
+    b->heat++;
+  return (j->cpu->mode & MODE_WINDOW) && !b->hot && b->heat >= j->hot ? promote(j, b) : b;
+}
+
+/* A hot block was left for a cold one, by this exit: if that happens often, it is part of the hot code, too. (Slices
+ * hardly ever end in a short block behind a long one.) The exit is not linked while that is open. */
+static struct block *spread_heat(struct jit *j, uint32_t *link, struct block *b) {
+  struct link *l = &j->links[*link - 1];
+  if (!(j->cpu->mode & MODE_WINDOW) || !l->from->hot || !l->from->valid || b->hot || b->pa2 != NO_PAGE)
+    return b;
+  if (++l->passes < PASSES_HOT) {
+    *link = 0;
+    return b;
+  }
+  return promote(j, b);
 }
 
 /* One turn: false when run() shall return. */
@@ -263,7 +293,9 @@ static bool turn(struct jit *j, uint32_t *link) {
   struct block *b = find_block(j, &local);
   if (b && j->slice_begins && j->windows) {
     *link = 0;
-    b = sample(j, b, b->pa);
+    b = sample(j, b);
+  } else if (b && *link && j->windows) {
+    b = spread_heat(j, link, b);
   }
   j->slice_begins = false;
   if (b && b->hot && cpu->machine->config.counted && b->insns > cpu->icount_limit - cpu->icount) {
@@ -279,9 +311,9 @@ static bool turn(struct jit *j, uint32_t *link) {
     step(j);
     return true;
   }
+  bool lasts = remember_jump(cpu, b, local);
   if (j->stat.flushes == flushes)
-    link_exit(j, *link, b);
-  remember_jump(cpu, b, local);
+    link_exit(j, *link, b, lasts);
   enter_block(j, b);
   *link = (uint32_t)cpu->scratch[SCR_LINK];
   return true;

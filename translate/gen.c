@@ -132,17 +132,19 @@ static void keep_fp_pointers(struct gen *g, const struct insn *in) {
 /* --- exits --- */
 
 /* The part of a direct exit that runs until it is linked: store EIP, tell C which link it was. */
-static void emit_link_stub(struct gen *g, uint8_t *field, uint32_t target) {
+static struct link *emit_link_stub(struct gen *g, uint8_t *field, uint32_t target) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   uint32_t number = j->link_count + g->b->link_count++;
   j->links[number] = (struct link){.field = field, .stub = e->p, .from = g->b};
-  emit_patch32(field, e->p);
+  if (field)
+    emit_patch32(field, e->p);
   gen_store_eip(g, target);
   emit_mov_imm(e, R8, number + 1);
   uint8_t *leave = emit_jmp32(e);
   emit_patch32(leave, j->stub_exit_link);
   j->links[number].leave = leave;
+  return &j->links[number];
 }
 
 /* May a direct jump to target stay linked whatever the page tables do? Only on the same page. */
@@ -160,6 +162,32 @@ void gen_exit_lookup(struct gen *g) {
   jit_emit_lookup(&g->e, g->j->stub_miss);
 }
 
+/*
+ * To another page: where that is depends on the page tables. In a window, a change of them that concerns code changes
+ * jc_key, so the exit can be linked under a key (jit_link_far); elsewhere the jump cache is asked each time.
+ */
+static void exit_far(struct gen *g, uint32_t target) {
+  struct emitter *e = &g->e;
+  gen_reserve(g, 110);
+  if (!(g->mode & MODE_WINDOW) || target > g->cs_limit) {
+    gen_eip(g, R8, target);
+    gen_exit_lookup(g);
+    return;
+  }
+  emit_load(e, RCX, hm_cpu(offsetof(struct cpu, jc_key) + 4));
+  e8(e, 0x8d), e8(e, 0x89); /* lea ecx, [rcx + disp32] */
+  uint8_t *key = e->p;
+  e32(e, 0); /* no key is 0 */
+  uint8_t *same = emit_jrcxz(e);
+  struct link *l = emit_link_stub(g, NULL, target);
+  emit_patch8(same, e->p);
+  emit_store_imm(e, CPU_FIELD(eip_bias), 0);
+  l->far_key = key;
+  l->far_bias = e->p - 4;
+  l->field = emit_jmp32(e);
+  emit_patch32(l->field, l->stub);
+}
+
 static struct gen_exit *note_exit(struct gen *g, uint8_t *field, uint32_t target) {
   DGM_ASSERT(g->exit_count < MAX_EXITS);
   struct gen_exit *x = &g->exit[g->exit_count++];
@@ -170,9 +198,7 @@ static struct gen_exit *note_exit(struct gen *g, uint8_t *field, uint32_t target
 void gen_exit_to(struct gen *g, uint32_t target) {
   struct emitter *e = &g->e;
   if (!linkable(g, target)) {
-    gen_reserve(g, 96);
-    gen_eip(g, R8, target);
-    gen_exit_lookup(g);
+    exit_far(g, target);
     return;
   }
   note_exit(g, emit_jmp32(e), target);
@@ -197,8 +223,7 @@ static void emit_exit(struct gen *g, const struct gen_exit *x) {
   if (linkable(g, x->target)) {
     emit_link_stub(g, emit_jmp32(e), x->target);
   } else {
-    gen_eip(g, R8, x->target);
-    gen_exit_lookup(g);
+    exit_far(g, x->target);
   }
 }
 

@@ -38,6 +38,11 @@ struct link {
   uint8_t *leave; /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
   struct block *from, *to;
   struct link *next; /* in to->incoming */
+  /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked under, and
+   * sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
+  uint8_t *far_key, *far_bias;
+  uint8_t relinks;
+  uint8_t passes; /* see spread_heat */
 };
 
 struct host_map { /* host code from host_off on belongs to guest instruction `index` */
@@ -74,11 +79,13 @@ struct block {
 static inline bool mode_relative(uint32_t mode) {
   return (mode & (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING)) == (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING);
 }
-#define JIT_IDS 64u
+#define JIT_IDS 1024u
 
-/* One (mode, CS base, CS limit) combination in use; see jit_rekey. */
+/* One (mode, CS base, CS limit, generation) combination in use; see jit_rekey. The generation is that of the window's
+ * code, or FLUSH_GEN + the number of flushes so far that concern this privilege. */
 struct mode_id {
   uint32_t mode, cs_base, cs_limit, id;
+  uint64_t gen;
 };
 
 /* Data stores to a page that also holds code, by linear page: checked once, then direct (slow.c). */
@@ -119,6 +126,9 @@ struct jit {
   struct block **page_blocks; /* by physical page number */
   struct mode_id ids[JIT_IDS];
   uint32_t next_id;
+#define FLUSH_GEN (1ull << 32)
+  uint64_t user_flushes, supervisor_flushes;
+  bool code_store_used;
   uint8_t *ran; /* bit per linear page: the jump cache may have entries for code there */
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
@@ -199,6 +209,8 @@ static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
   return (~0ull >> (63 - last)) & (~0ull << first);
 }
 void jit_link(struct jit *j, struct link *l, struct block *to);
+#define FAR_RELINKS 8u
+void jit_link_far(struct jit *j, struct link *l, struct block *to); /* under the CPU's key and EIP */
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);
 static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mode) {

@@ -53,6 +53,7 @@ static void note_code_store(struct jit *j, uint32_t la, uint32_t user) {
   const struct mem_page *p = &cpu->machine->mem->page[pa >> 12];
   if (!p->write || p->flags != (PAGE_CODE | PAGE_CODE_HERE) || cpu->debug_data || cpu->align_check)
     return;
+  j->code_store_used = true;
   j->code_store[la >> 12 & (CODE_STORES - 1)] =
       (struct code_store){la >> 12 << 2 | user << 1 | 1, pa & ~(MEM_PAGE - 1), p->write};
 }

@@ -218,6 +218,24 @@ static int link_of(const struct verifier *v, const struct vinsn *in) {
   return -1;
 }
 
+const uint8_t *v_tail(const struct verifier *v) {
+  return jit_to_rw(v->j, v->b->host) + v->now->off + v->now->len - 4;
+}
+
+uint32_t v_far_key(const struct verifier *v, const uint8_t *field) {
+  for (uint32_t i = 0; i < v->b->link_count; i++)
+    if (v->j->links[v->b->link_first + i].far_key == field)
+      return i + 1;
+  return 0;
+}
+
+uint32_t v_far_bias(const struct verifier *v, const uint8_t *field) {
+  for (uint32_t i = 0; i < v->b->link_count; i++)
+    if (v->j->links[v->b->link_first + i].far_bias == field)
+      return i + 1;
+  return 0;
+}
+
 /* An exit aims at its stub, or at the block to which it is linked; the stub counts as reached in either case.
  */
 static bool link_targets(struct verifier *v, uint32_t n, int slot) {
@@ -358,7 +376,7 @@ static bool flow(struct verifier *v, struct vstate *s) {
     if (!v_step(v, s))
       return false;
   } else if (in->link >= 0) {
-    if (!v_jump_out(v, s))
+    if (!v_take_link(v, s))
       return false;
   } else if (in->next[1] < 0 && !v_leave(v, s, in->target)) {
     return false;

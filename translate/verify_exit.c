@@ -35,12 +35,15 @@ static bool check_info(struct verifier *v, const struct vstate *s, bool segment)
   return !segment || info >> 24 <= GS || v_fail(v, "call for a wrong segment");
 }
 
-static bool check_exec(struct verifier *v, const struct vstate *s) {
+/* Behind an instruction that ends blocks, mode and privilege level may be others. */
+static bool check_exec(struct verifier *v, struct vstate *s) {
   uint32_t index, info;
   if (!constant(s, R8, &index) || index >= v->j->insn_count)
     return v_fail(v, "call for an instruction that is not there");
   if (!constant(s, RCX, &info) || (info >> 8 & 0xff) == 0 || (info >> 8 & 0xff) > v->b->insns)
     return v_fail(v, "call with a wrong description");
+  if (insn_describe(&v->j->insns[index])->attr & A_END)
+    s->moved = 1;
   return true;
 }
 
@@ -56,7 +59,9 @@ bool v_call(struct verifier *v, struct vstate *s) {
     if (!guest_registers(v, s))
       return false;
     vs_forget_host(s);
-    s->reg[RCX] = v_fresh(v), s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R15] = v_fresh(v);
+    s->moved = 1;
+    s->reg[RCX] = v_value(V_MOVED);
+    s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R15] = v_fresh(v);
     s->reg[R11] = v_value(V_ANY);
     return true;
   }
@@ -87,8 +92,12 @@ bool v_call(struct verifier *v, struct vstate *s) {
 bool v_leave(struct verifier *v, const struct vstate *s, const uint8_t *target) {
   const struct jit *j = v->j;
   uint32_t number;
+  if (is_stub(v, target, j->stub_lookup)) /* with EIP from memory */
+    return v_jump_out(v, s);
   if (!guest_registers(v, s))
     return false;
+  if (s->reg[R12].kind == V_BUDGET && (int32_t)s->reg[R12].num > 0)
+    return v_fail(v, "leaves with more budget than it was given");
   if (is_stub(v, target, j->stub_exit))
     return true;
   if (is_stub(v, target, j->stub_miss))
@@ -107,6 +116,15 @@ bool v_jump_out(struct verifier *v, const struct vstate *s) {
   if (budget->kind != V_BUDGET || (int32_t)budget->num >= 0 || !s->budget_ok)
     return v_fail(v, "goes on to another block without having checked the budget");
   return guest_registers(v, s);
+}
+
+bool v_take_link(struct verifier *v, const struct vstate *s) {
+  const struct link *l = &v->j->links[v->b->link_first + (uint32_t)v->now->link];
+  if (s->moved)
+    return v_fail(v, "a linked exit where the mode may have changed");
+  if (l->far_key && s->far != (uint32_t)v->now->link + 1)
+    return v_fail(v, "a linked exit whose key was not compared");
+  return v_jump_out(v, s);
 }
 
 bool v_jump_register(struct verifier *v, const struct vstate *s) {
@@ -138,6 +156,8 @@ void v_split(const struct vstate *s, struct vstate *taken, struct vstate *not_ta
     vs_learn_below(taken, &x.a);
     break;
   case V_SPENT: not_taken->budget_ok = s->reg[R12].kind == V_BUDGET && s->reg[R12].num == x.num; break;
+  case V_KEY_SAME: taken->far = x.num; break;
+  case V_MOVED: taken->moved = 0; break;
   case V_ADDEND:
     for (int r = 0; r < 16; r++) {
       if (!v_equal(&s->reg[r], &x))

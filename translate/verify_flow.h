@@ -22,14 +22,17 @@ struct vform {
 enum vkind {
   V_ANY, /* 64 bits of which nothing is known */
   /* upper half zero: */
-  V_FORM,    /* a */
-  V_PAGE,    /* a >> 12 */
-  V_PAGES,   /* (a >> 12) + (b >> 12) */
-  V_LOW16,   /* a & 0xffff */
-  V_LOW16X2, /* twice that: index of a jump cache entry in units of 8 bytes */
-  V_FLAGS,   /* cpu->eflags after step `arg` of changing IF by rotations */
-  V_BIAS,    /* eip_bias of the jump cache entry that was hit */
-  V_LAST32 = V_BIAS,
+  V_FORM,     /* a */
+  V_PAGE,     /* a >> 12 */
+  V_PAGES,    /* (a >> 12) + (b >> 12) */
+  V_LOW16,    /* a & 0xffff */
+  V_LOW16X2,  /* twice that: index of a jump cache entry in units of 8 bytes */
+  V_FLAGS,    /* cpu->eflags after step `arg` of changing IF by rotations */
+  V_BIAS,     /* eip_bias of the jump cache entry that was hit */
+  V_KEY_ID,   /* upper half of jc_key */
+  V_KEY_SAME, /* that minus the one under which exit `num` was linked */
+  V_MOVED,    /* not zero: mode and privilege level have changed */
+  V_LAST32 = V_MOVED,
   /* values of the host, none of the guest's business: */
   V_ADDEND,   /* cpu->tlb[arg][(a >> 12) + (b >> 12)] */
   V_HOST,     /* address of a + num, where an addend for a .. b was not zero */
@@ -56,6 +59,8 @@ struct vstate {
   uint32_t below_count;
   uint32_t hit; /* the jump cache entry of EIP hit_eip has matched */
   struct vform hit_eip;
+  uint32_t far;       /* exit far - 1 was linked under the key that is current */
+  uint32_t moved;     /* C may have changed mode and privilege level: no guest memory any more */
   uint32_t budget_ok; /* V_BUDGET is known not to be negative */
 };
 
@@ -126,6 +131,12 @@ void vs_learn_below(struct vstate *s, const struct vform *f);
 bool vs_knows_below(const struct vstate *s, const struct vform *f);
 void vs_forget_host(struct vstate *s); /* C has run: TLB and jump cache may have changed */
 
+/* Writable address of the last 4 bytes of v->now: displacement or immediate. */
+const uint8_t *v_tail(const struct verifier *v);
+/* The exit with the constant at this address, plus 1; 0 = none. */
+uint32_t v_far_key(const struct verifier *v, const uint8_t *field);
+uint32_t v_far_bias(const struct verifier *v, const uint8_t *field);
+
 /* --- verify_mem.c --- */
 struct vaccess {
   const struct vop *op;
@@ -152,8 +163,9 @@ bool v_step(struct verifier *v, struct vstate *s);
 /* --- verify_exit.c --- */
 bool v_call(struct verifier *v, struct vstate *s); /* of a stub */
 bool v_leave(struct verifier *v, const struct vstate *s,
-             const uint8_t *stub);                           /* jump to a stub; executable alias */
-bool v_jump_out(struct verifier *v, const struct vstate *s); /* to another block */
+             const uint8_t *stub);                            /* jump to a stub; executable alias */
+bool v_jump_out(struct verifier *v, const struct vstate *s);  /* to another block */
+bool v_take_link(struct verifier *v, const struct vstate *s); /* by exit v->now->link */
 bool v_jump_register(struct verifier *v, const struct vstate *s);
 /* JRCXZ: *taken is the state if RCX is zero, *s if not; either may turn out impossible. */
 void v_split(const struct vstate *s, struct vstate *taken, struct vstate *not_taken, bool *may_take,

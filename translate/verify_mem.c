@@ -35,6 +35,7 @@ static const struct slot slots[] = {
     {offsetof(struct cpu, cr4), 4, SLOT_READ, V_ANY},
     {offsetof(struct cpu, fpu_loaded), 4, SLOT_READ, V_ANY},
     {offsetof(struct cpu, jc_key), 8, SLOT_READ, V_ANY},
+    {offsetof(struct cpu, jc_key) + 4, 4, SLOT_READ, V_ANY},
     {offsetof(struct cpu, eip_bias), 4, SLOT_READ | SLOT_WRITE, V_BIAS},
     {offsetof(struct cpu, pending), 4, SLOT_READ, V_ANY},
     {offsetof(struct cpu, scratch[SCR_STAY]), 4, SLOT_READ, V_ANY},
@@ -92,6 +93,8 @@ bool v_slot_write(struct verifier *v, uint32_t offset, unsigned size, const stru
   if (slot->must_be == V_ANY)
     return true;
   bool right = value && value->kind == slot->must_be;
+  if (slot->must_be == V_BIAS && !value && v_far_bias(v, v_tail(v)))
+    return true; /* the constant of an exit that is linked under a key */
   /* only IF may change, and not by user code */
   if (slot->must_be == V_FLAGS)
     right = right && value->arg == 3 && !(v->b->mode & (MODE_USER | MODE_V86));
@@ -165,6 +168,10 @@ enum vplace v_memory(struct verifier *v, const struct vstate *s, const struct va
   const struct vvalue *addend, *linear;
   if (op->base < -1 || op->index < -1) {
     v_fail(v, "addressing form");
+    return VM_BAD;
+  }
+  if (s->moved && (op->seg == 1 || op->base != R14)) {
+    v_fail(v, "guest memory where the privilege level may have changed");
     return VM_BAD;
   }
   if (op->seg == 1) {

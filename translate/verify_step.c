@@ -72,6 +72,8 @@ static bool load_slot(struct verifier *v, struct vstate *s, const struct vop *to
   }
   if (slot == offsetof(struct cpu, jc_key))
     return set_reg(v, s, to->reg, v_value(V_KEY));
+  if (slot == offsetof(struct cpu, jc_key) + 4)
+    return set_reg(v, s, to->reg, v_value(V_KEY_ID));
   if (slot == offsetof(struct cpu, eflags))
     return set_reg(v, s, to->reg, v_value(V_FLAGS));
   if (to->size == 8)
@@ -192,6 +194,12 @@ static bool lea32(struct verifier *v, struct vstate *s, int to, const struct vop
   if (x && y && x->kind == V_FLAGS && x->arg == 1 && v_equal(x, y) && m->scale == 1 && (m->disp & ~1) == 0) {
     z = *x;
     z.arg = 2;
+    return set_reg(v, s, to, z);
+  }
+  uint32_t far;
+  if (x && !y && x->kind == V_KEY_ID && (far = v_far_key(v, v_tail(v))) != 0) {
+    z = v_value(V_KEY_SAME);
+    z.num = far;
     return set_reg(v, s, to, z);
   }
   struct vform sum = vf_const((uint32_t)m->disp);

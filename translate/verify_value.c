@@ -108,6 +108,9 @@ void vs_join(struct verifier *v, struct vstate *into, const struct vstate *from)
   into->below_count = kept;
   if (!from->hit || !vf_equal(&into->hit_eip, &from->hit_eip))
     into->hit = 0;
+  if (into->far != from->far)
+    into->far = 0;
+  into->moved |= from->moved;
   into->budget_ok &= from->budget_ok;
 }
 
@@ -136,8 +139,10 @@ void vs_forget_host(struct vstate *s) {
     case V_TAG:
     case V_KEY:
     case V_TARGET:
-    case V_SPENT: s->reg[r] = v_value(V_ANY); break;
+    case V_SPENT:
+    case V_KEY_ID:
+    case V_KEY_SAME: s->reg[r] = v_value(V_ANY); break;
     default: break;
     }
-  s->hit = 0;
+  s->hit = s->far = 0;
 }

@@ -33,6 +33,7 @@ struct node {
   uint32_t next, prev; /* of the same fd_page */
   uint8_t window;
   bool writable;
+  bool code; /* code at la_page is in the jump cache or linked: its translation is watched even if no data is mapped */
 };
 
 /* A page table or directory that pages of a window were found through. */
@@ -69,6 +70,7 @@ struct window {
   struct region region[2048];
   struct space *space;
   uint32_t mapped;
+  uint32_t code_gen; /* see window_code_gen; 0 = that of all supervisor windows */
   uint64_t last_used;
   uint8_t shift; /* log2 of a region's size */
   bool drop_pending;
@@ -91,6 +93,8 @@ struct windows {
   uint32_t free_use, use_top;
   uint32_t use_hash[USE_HASH];
   int current; /* whose base is in GS, -1 = none */
+  uint32_t kernel_gen, last_gen;
+  bool gen_changed;
   bool active; /* the current space's window is `current`: it may be accessed at any time */
   uint64_t clock;
   uint32_t maps, maps_max; /* host mappings made since the last drop of all; each may cost two entries */
@@ -226,6 +230,10 @@ static void forget_page(struct jit *j, unsigned n, uint32_t la_page) {
   struct window *w = &ws->window[n];
   uint32_t i = w->node[la_page];
   struct node *d = &ws->node[i];
+  if (d->code) { /* what is known of the way from EIP to code is no longer true */
+    *(w->code_gen ? &w->code_gen : &ws->kernel_gen) = ++ws->last_gen;
+    ws->gen_changed = true;
+  }
   w->node[la_page] = 0;
   w->mapped--;
   if (d->prev)
@@ -251,7 +259,7 @@ static bool note_page(struct windows *ws, unsigned n, uint32_t la_page, uint32_t
   else
     return false;
   uint32_t head = ws->rmap[fd_page];
-  ws->node[i] = (struct node){fd_page, la_page, head, 0, (uint8_t)n, writable};
+  ws->node[i] = (struct node){fd_page, la_page, head, 0, (uint8_t)n, writable, false};
   if (head)
     ws->node[head].prev = i;
   ws->rmap[fd_page] = i;
@@ -363,6 +371,8 @@ static void on_table_write(void *opaque, struct mem_block *b, uint64_t offset, u
       break;
   } while (count == 64);
   settle_current(j);
+  if (ws->gen_changed)
+    jit_rekey(j->cpu);
 }
 
 /* A host page became code, a page table, or clean for a display. */
@@ -457,6 +467,7 @@ static void grant(struct jit *j, struct space *s) {
       return; /* it stays with the TLB */
   }
   w->shift = s->key.bits & CR4_PAE ? 21 : 22;
+  w->code_gen = !(s->key.bits & 1) && (j->cpu->cr4 & CR4_PGE) ? 0 : ++ws->last_gen;
   w->space = s;
   w->last_used = ++ws->clock;
   s->window = (int8_t)best;
@@ -500,9 +511,11 @@ void window_select(struct jit *j) {
   struct window *w = &ws->window[s->window];
   ws->active = true;
   if (ws->current != s->window) {
+    /* between address spaces the software TLB, which is flushed then, is the dearer way */
+    const struct space *last = ws->current >= 0 ? ws->window[ws->current].space : NULL;
+    ws->switches += last && last->key.cr3 == s->key.cr3;
     ws->current = s->window;
     w->last_used = ++ws->clock;
-    ws->switches++;
     set_gs_base((uintptr_t)w->base);
   }
   settle_current(j);
@@ -643,7 +656,9 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
     return 0;
   }
   uint32_t page = la >> 12, first = page, last = page;
-  if (w->node[page]) { /* it was there, but not for writing */
+  bool code = w->node[page] && ws->node[w->node[page]].code;
+  if (w->node[page]) { /* it was there, but not for writing, or only as code */
+    ws->node[w->node[page]].code = false; /* the translation stays */
     r->live++;
     forget_page(j, n, page);
     r->live--;
@@ -654,6 +669,8 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   bool noted = true;
   for (uint32_t p = first; p <= last && noted; p++)
     noted = note_page(ws, n, p, fd_page + p - page, writable);
+  if (code && w->node[page])
+    ws->node[w->node[page]].code = true;
   ws->stat.fills++;
   ws->stat.pages += last - first + 1;
   if (noted && host_map(j, w, first, fd_page + first - page, last - first + 1, writable))
@@ -676,6 +693,41 @@ unsigned window_fault(struct jit *j, uintptr_t host, bool write) {
   if (!pages)
     ws->stat.refused++;
   return pages;
+}
+
+/* --- code --------------------------------------------------------------------------------------------- */
+
+uint32_t window_code_gen(const struct jit *j) {
+  const struct windows *ws = j->windows;
+  if (!ws || !ws->active)
+    return 0;
+  const struct window *w = &ws->window[ws->current];
+  return w->code_gen ? w->code_gen : ws->kernel_gen;
+}
+
+bool window_note_code(struct jit *j, uint32_t la, bool global) {
+  struct windows *ws = j->windows;
+  if (!ws || !ws->active)
+    return false;
+  unsigned n = (unsigned)ws->current;
+  struct window *w = &ws->window[n];
+  if (w->code_gen == 0 && !global) { /* this supervisor's code is not the same in all spaces */
+    w->code_gen = ++ws->last_gen;
+    jit_rekey(j->cpu);
+  }
+  uint32_t page = la >> 12, fd_page;
+  bool user = j->cpu->mode & MODE_USER, writable;
+  if (!w->node[page]) {
+    struct paging_leaf leaf;
+    if (!paging_peek(j->cpu, la, &leaf) || !view(j, &leaf, user, &fd_page, &writable) || !open_region(j, n, la, &leaf))
+      return false;
+    if (!note_page(ws, n, page, fd_page, false)) {
+      close_region(j, region_of(w, page));
+      return false;
+    }
+  }
+  ws->node[w->node[page]].code = true;
+  return true;
 }
 
 bool window_holds(const struct jit *j, uintptr_t host) {
@@ -707,6 +759,7 @@ int windows_init(struct jit *j, unsigned hot, const char **why) {
   ws->hot = hot;
   ws->maps_max = host_map_limit();
   ws->node_top = ws->use_top = 1;
+  ws->kernel_gen = ++ws->last_gen;
   ws->node = sparse(NODES * sizeof *ws->node);
   ws->use = sparse(USES * sizeof *ws->use);
   ws->rmap = sparse(FD_PAGES * sizeof *ws->rmap);

@@ -44,6 +44,15 @@ void windows_drop_all(struct jit *j);
  * signal handler of a fault that translated code raised: no C code was interrupted. */
 unsigned window_fault(struct jit *j, uintptr_t host, bool write);
 
+/*
+ * Code in a window: the way from EIP to a block may be remembered across loads of CR3, because a change of the tables
+ * that concerns it is seen. Each such change, and each window, has a new generation; 0 = no window is in use. Supervisor
+ * code on global pages is the same in all spaces.
+ */
+uint32_t window_code_gen(const struct jit *j);
+/* Watch the translation of the code at la; may call jit_rekey. False: it can't be watched. */
+bool window_note_code(struct jit *j, uint32_t la, bool global);
+
 /* Is `host` an address in the window that is in use, or in its guard? */
 bool window_holds(const struct jit *j, uintptr_t host);
 

@@ -5,13 +5,15 @@
  * A repeated instruction runs to its end, except that it stops between two iterations, with EIP still on it, when an
  * event can be taken, when TF asks for a trap after each iteration, and after REP_SLICE iterations. It counts as one
  * retired instruction, when it is done. A fault leaves the registers at the iteration that faulted, and the flags as
- * they were before the instruction. Forward MOVS and STOS over plain memory move whole runs at once; overlapping
+ * they were before the instruction. Forward MOVS and STOS over plain memory, and to the memory of displays, move whole
+ * runs at once; overlapping
  * moves give byte for byte what single iterations would.
  */
 #include "core/interp.h"
 
 #include "core/io.h"
 #include "core/machine.h"
+#include "core/mem.h"
 
 #define HANDLER(id) void interp_##id(struct cpu *cpu, const struct insn *in)
 
@@ -102,6 +104,18 @@ static inline bool runs_allowed(const struct cpu *cpu, uint32_t max) {
   return max > 1 && !(cpu->eflags & FL_DF) && !cpu->debug_data && !cpu->align_check;
 }
 
+/* A run to a device's memory, from memory (`from` not NULL) or from the same or another one's. 0: not possible. */
+static uint32_t device_run(struct cpu *cpu, const uint8_t *from, uint32_t src_la, const uint8_t *to, uint32_t dst_la,
+                           int size, uint32_t n) {
+  struct mem *mem = cpu->machine->mem;
+  uint32_t src, dst;
+  if (to || !tlb_io_page(cpu, dst_la, access_kind(cpu, true), &dst))
+    return 0;
+  if (from)
+    return mem_write_run(mem, dst, size, from, n);
+  return tlb_io_page(cpu, src_la, access_kind(cpu, false), &src) ? mem_copy_run(mem, dst, src, size, n) : 0;
+}
+
 static uint32_t movs_one(struct cpu *cpu, const struct insn *in, int size, uint32_t max) {
   uint32_t src = index_off(cpu, in, ESI), dst = index_off(cpu, in, EDI);
   if (runs_allowed(cpu, max)) {
@@ -116,6 +130,12 @@ static uint32_t movs_one(struct cpu *cpu, const struct insn *in, int size, uint3
         advance(cpu, in, ESI, n * (unsigned)size);
         advance(cpu, in, EDI, n * (unsigned)size);
         return n;
+      }
+      uint32_t done = device_run(cpu, from, src_la, to, dst_la, size, n);
+      if (done) {
+        advance(cpu, in, ESI, done * (unsigned)size);
+        advance(cpu, in, EDI, done * (unsigned)size);
+        return done;
       }
     }
   }
@@ -133,6 +153,12 @@ static uint32_t stos_one(struct cpu *cpu, const struct insn *in, int size, uint3
     if (to) {
       for (uint32_t i = 0; i < n; i++)
         memcpy(to + (size_t)i * (unsigned)size, &cpu->gpr[EAX], (size_t)size);
+      advance(cpu, in, EDI, n * (unsigned)size);
+      return n;
+    }
+    uint32_t pa;
+    if (n > 1 && tlb_io_page(cpu, la, access_kind(cpu, true), &pa) &&
+        mem_fill_run(cpu->machine->mem, pa, size, cpu->gpr[EAX], n)) {
       advance(cpu, in, EDI, n * (unsigned)size);
       return n;
     }

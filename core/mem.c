@@ -325,6 +325,56 @@ void mem_write(struct mem *m, uint32_t pa, int size, uint64_t value) {
   }
 }
 
+/* The device at pa, if `count` elements from there on may be accessed in one go. */
+static const struct mem_mmio *run_device(struct mem *m, uint32_t pa, int size, uint32_t count) {
+  const struct mem_page *p = &m->page[pa / MEM_PAGE];
+  const struct mem_mmio *io = &m->mmio[p->mmio];
+  uint32_t bytes = count * (uint32_t)size;
+  if (p->read || p->write || !p->mmio || !io->ops->runs || !io->ops->read || !io->ops->write ||
+      !mmio_whole(io, pa - io->base, size) || bytes > MEM_PAGE - pa % MEM_PAGE || bytes > io->size - (pa - io->base))
+    return NULL;
+  return io;
+}
+
+uint32_t mem_fill_run(struct mem *m, uint32_t pa, int size, uint64_t value, uint32_t count) {
+  const struct mem_mmio *found = run_device(m, pa, size, count);
+  if (!found)
+    return 0;
+  struct mem_mmio io = *found; /* a copy: the handler may remap */
+  uint32_t offset = pa - io.base;
+  value = mask_size(value, size);
+  if (io.ops->fill && io.ops->fill(io.opaque, offset, size, value, count))
+    return count;
+  for (uint32_t i = 0; i < count; i++)
+    io.ops->write(io.opaque, offset + i * (uint32_t)size, size, value);
+  return count;
+}
+
+uint32_t mem_write_run(struct mem *m, uint32_t pa, int size, const uint8_t *from, uint32_t count) {
+  const struct mem_mmio *found = run_device(m, pa, size, count);
+  if (!found)
+    return 0;
+  struct mem_mmio io = *found;
+  for (uint32_t i = 0; i < count; i++) {
+    uint64_t value = 0;
+    memcpy(&value, from + i * (size_t)size, (size_t)size);
+    io.ops->write(io.opaque, pa - io.base + i * (uint32_t)size, size, value);
+  }
+  return count;
+}
+
+uint32_t mem_copy_run(struct mem *m, uint32_t to, uint32_t from, int size, uint32_t count) {
+  const struct mem_mmio *dst = run_device(m, to, size, count), *src = run_device(m, from, size, count);
+  if (!dst || !src)
+    return 0;
+  struct mem_mmio d = *dst, s = *src;
+  for (uint32_t i = 0; i < count * (uint32_t)size; i += (uint32_t)size) {
+    uint64_t value = mask_size(s.ops->read(s.opaque, from - s.base + i, size), size);
+    d.ops->write(d.opaque, to - d.base + i, size, value);
+  }
+  return count;
+}
+
 /* One access of at most 4 bytes, naturally aligned, as bus masters make them where there is no memory. */
 static unsigned dma_piece(uint64_t pa, size_t len) {
   unsigned piece = 4;

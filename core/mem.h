@@ -22,6 +22,10 @@ struct mmio_ops {
   uint64_t (*read)(void *opaque, uint32_t offset, int size);
   void (*write)(void *opaque, uint32_t offset, int size, uint64_t value);
   int max_size; /* 1, 2, 4 or 8; 0 means 4 */
+  /* Nothing but the device's own memory notices an access, so many may be made in one go. */
+  bool runs;
+  /* The same as `count` writes of `value`, one behind the other; NULL, or false: one by one. */
+  bool (*fill)(void *opaque, uint32_t offset, int size, uint64_t value, uint32_t count);
 };
 
 /* A block of host memory that can be mapped into the guest: RAM, VRAM, ROM image. */
@@ -97,6 +101,11 @@ void mem_unmap(struct mem *m, uint32_t pa, uint64_t size);
  * the listener first; a write to a logged page marks it. */
 uint64_t mem_read(struct mem *m, uint32_t pa, int size);
 void mem_write(struct mem *m, uint32_t pa, int size, uint64_t value);
+/* Runs of accesses to one page of a device that allows them: how many of `count` elements were stored or copied upwards,
+ * 0 = none, the caller must go element by element. */
+uint32_t mem_fill_run(struct mem *m, uint32_t pa, int size, uint64_t value, uint32_t count);
+uint32_t mem_write_run(struct mem *m, uint32_t pa, int size, const uint8_t *from, uint32_t count);
+uint32_t mem_copy_run(struct mem *m, uint32_t to, uint32_t from, int size, uint32_t count);
 /* Accesses by bus masters: any length. Holes read as ones. */
 void mem_dma_read(struct mem *m, uint64_t pa, void *buf, size_t len);
 void mem_dma_write(struct mem *m, uint64_t pa, const void *buf, size_t len);

@@ -356,6 +356,13 @@ uint8_t *tlb_lookup(struct cpu *cpu, uint32_t la, uint32_t access) {
   return lookup_slow(cpu, la, access, &pa);
 }
 
+bool tlb_io_page(const struct cpu *cpu, uint32_t la, uint32_t access, uint32_t *pa) {
+  if (!io_page_known(cpu, la, access))
+    return false;
+  *pa = cpu->io_page[io_slot(la, access)].pa | (la & 0xfff);
+  return true;
+}
+
 static void clear_entry(struct cpu *cpu, uint32_t page) {
   uint32_t i = page * 2;
   for (int t = 0; t < TLB_TABLES; t++)

@@ -47,6 +47,8 @@ bool paging_peek(const struct cpu *cpu, uint32_t la, struct paging_leaf *leaf); 
  * paging_translate + mem_read/mem_write. Raises #PF.
  */
 uint8_t *tlb_lookup(struct cpu *cpu, uint32_t la, uint32_t access);
+/* After tlb_lookup gave NULL: the physical address, if it is a device's. */
+bool tlb_io_page(const struct cpu *cpu, uint32_t la, uint32_t access, uint32_t *pa);
 void tlb_flush(struct cpu *cpu, bool keep_global);
 void tlb_flush_page(struct cpu *cpu, uint32_t la); /* INVLPG */
 /* Drop write entries that point at this host page (it became a code page or a clean logged page). */

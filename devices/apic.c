@@ -426,7 +426,7 @@ static void mmio_write(void *opaque, uint32_t offset, int size, uint64_t value) 
     apic_write32(opaque, offset & 0xff0, (uint32_t)value);
 }
 
-static const struct mmio_ops apic_ops = {mmio_read, mmio_write, 4};
+static const struct mmio_ops apic_ops = {.read = mmio_read, .write = mmio_write, .max_size = 4};
 
 /* --- life --- */
 

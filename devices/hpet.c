@@ -227,7 +227,7 @@ static void mmio_write(void *opaque, uint32_t offset, int size, uint64_t value) 
     write_register(opaque, offset & 0x3f8, (uint32_t)value, 0xffffffffull);
 }
 
-static const struct mmio_ops hpet_ops = {mmio_read, mmio_write, 8};
+static const struct mmio_ops hpet_ops = {.read = mmio_read, .write = mmio_write, .max_size = 8};
 
 void hpet_legacy_in(void *hpet, int n, int level) {
   struct hpet *h = hpet;

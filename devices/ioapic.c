@@ -106,7 +106,7 @@ static void mmio_write(void *opaque, uint32_t offset, int size, uint64_t value) 
     write_register(s, (uint32_t)value);
 }
 
-static const struct mmio_ops ioapic_ops = {mmio_read, mmio_write, 4};
+static const struct mmio_ops ioapic_ops = {.read = mmio_read, .write = mmio_write, .max_size = 4};
 
 void ioapic_info(const struct device *dev, FILE *out) {
   const struct ioapic *s = DEVICE(const struct ioapic, dev);

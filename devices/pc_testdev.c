@@ -65,7 +65,7 @@ static void memory_write(void *opaque, uint32_t offset, int size, uint64_t value
 static const struct io_ops data_ops = {data_read, data_write, 4};
 static const struct io_ops flush_ops = {flush_read, flush_write, 4};
 static const struct io_ops line_ops = {line_read, line_write, 1};
-static const struct mmio_ops memory_ops = {memory_read, memory_write, 4};
+static const struct mmio_ops memory_ops = {.read = memory_read, .write = memory_write, .max_size = 4};
 
 static void testdev_reset(struct device *dev) {
   struct pc_testdev *t = DEVICE(struct pc_testdev, dev);

@@ -189,4 +189,4 @@ static void bar_write(void *opaque, uint32_t offset, int size, uint64_t value) {
   }
 }
 
-const struct mmio_ops vbe_mmio_ops = {bar_read, bar_write, 2};
+const struct mmio_ops vbe_mmio_ops = {.read = bar_read, .write = bar_write, .max_size = 2};

@@ -48,21 +48,22 @@ static uint32_t alu(const struct vga *v, uint32_t value, uint32_t bit_mask) {
 
 static uint8_t rotate_right(uint8_t value, unsigned n) { return (uint8_t)(value >> n | value << (8 - n)); }
 
-static void planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
+/* What a write of `value` makes of the latches, by the write mode. */
+static uint32_t planar_result(const struct vga *v, uint8_t value) {
   uint32_t result;
   switch (v->gc[5] & 3) {
   case 0:
     result = rotate_right(value, v->gc[3] & 7) * 0x01010101u;
     result = (result & ~v->set_reset_enable) | (v->set_reset & v->set_reset_enable);
-    result = alu(v, result, v->bit_mask);
-    break;
-  case 1: result = v->latch; break;
-  case 2: result = alu(v, spread_bits(value), v->bit_mask); break;
-  default:
-    result = alu(v, v->set_reset, v->bit_mask & (rotate_right(value, v->gc[3] & 7) * 0x01010101u));
-    break;
+    return alu(v, result, v->bit_mask);
+  case 1: return v->latch;
+  case 2: return alu(v, spread_bits(value), v->bit_mask);
+  default: return alu(v, v->set_reset, v->bit_mask & (rotate_right(value, v->gc[3] & 7) * 0x01010101u));
   }
-  vram_put(v, plane_offset, planes, result);
+}
+
+static void planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
+  vram_put(v, plane_offset, planes, planar_result(v, value));
 }
 
 static uint8_t planar_read(struct vga *v, uint32_t plane_offset, unsigned plane) {
@@ -150,7 +151,29 @@ void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value) {
   window_heat(v);
 }
 
-const struct mmio_ops vga_window_ops = {vga_window_read, vga_window_write, 8};
+/* Bytes to consecutive addresses of the planes: the latches stay, so each stores the same. */
+static bool window_fill(void *opaque, uint32_t offset, int size, uint64_t value, uint32_t count) {
+  struct vga *v = opaque;
+  uint32_t addr = offset - v->win_base, bytes = count * (uint32_t)size;
+  if (v->direct_ok || v->linear || (v->seq[4] & 12) != 4 || addr >= v->win_size || bytes > v->win_size - addr)
+    return false;
+  uint32_t at = (addr + v->win_offset) & v->plane_wrap, first = value & 0xff;
+  if (bytes > v->plane_wrap + 1 - at || value != (first * 0x0101010101010101ull & (~0ull >> (64 - size * 8))))
+    return false;
+  const uint32_t mask = v->map_mask, set = planar_result(v, (uint8_t)first) & mask;
+  uint8_t *p = v->vram->host + (size_t)at * 4;
+  for (uint32_t i = 0; i < bytes; i++, p += 4) {
+    uint32_t all;
+    memcpy(&all, p, 4);
+    all = (all & ~mask) | set;
+    memcpy(p, &all, 4);
+  }
+  mem_log_mark(v->vram, (uint64_t)at * 4, (uint64_t)bytes * 4);
+  return true;
+}
+
+const struct mmio_ops vga_window_ops = {
+    .read = vga_window_read, .write = vga_window_write, .max_size = 8, .runs = true, .fill = window_fill};
 
 /* Put plain VRAM or the handlers into the guest's address space, as direct_ok says. */
 static void window_map(struct vga *v) {

@@ -27,9 +27,9 @@ static void probe_write(void *opaque, uint32_t offset, int size, uint64_t value)
   p->value[p->count++ % 16] = value;
 }
 
-static const struct mmio_ops dword_ops = {probe_read, probe_write, 0};
-static const struct mmio_ops byte_ops = {probe_read, probe_write, 1};
-static const struct mmio_ops qword_ops = {probe_read, probe_write, 8};
+static const struct mmio_ops dword_ops = {.read = probe_read, .write = probe_write, .max_size = 0};
+static const struct mmio_ops byte_ops = {.read = probe_read, .write = probe_write, .max_size = 1};
+static const struct mmio_ops qword_ops = {.read = probe_read, .write = probe_write, .max_size = 8};
 
 struct events {
   unsigned maps, protects, code_writes;

@@ -76,7 +76,7 @@ static void card_write(void *opaque, uint32_t offset, int size, uint64_t value) 
 }
 
 static const struct io_ops card_io = {card_in, card_out, 4};
-static const struct mmio_ops card_mmio = {card_read, card_write, 4};
+static const struct mmio_ops card_mmio = {.read = card_read, .write = card_write, .max_size = 4};
 
 /* A network-card-like function: 32 I/O ports at BAR 0, 4 KB of MMIO at BAR 1, 64 KB of memory at BAR 2, a
  * ROM. */

@@ -722,6 +722,74 @@ static uint32_t random_next(void) {
   return random_state >> 8;
 }
 
+enum { RUN_FILL, RUN_WRITE, RUN_COPY, RUN_KINDS };
+
+static uint32_t do_run(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values, uint32_t count) {
+  uint32_t first = 0;
+  memcpy(&first, values, 4);
+  switch (kind) {
+  case RUN_FILL: return mem_fill_run(set.mem, to, size, first, count);
+  case RUN_WRITE: return mem_write_run(set.mem, to, size, values, count);
+  default: return mem_copy_run(set.mem, to, from, size, count);
+  }
+}
+
+static void do_singles(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values, uint32_t count) {
+  for (uint32_t i = 0; i < count * (uint32_t)size; i += (uint32_t)size) {
+    uint64_t value = 0;
+    memcpy(&value, kind == RUN_WRITE ? values + i : values, (size_t)size);
+    if (kind == RUN_COPY)
+      value = mem_read(set.mem, from + i, size);
+    mem_write(set.mem, to + i, size, value);
+  }
+}
+
+/* A run leaves the VRAM, the latches and what is to be redrawn as so many accesses would, whatever the registers. */
+START_TEST(runs_are_many_accesses) {
+  enum { BYTES = 0x40000, PAGES = BYTES / MEM_PAGE };
+  static uint8_t before[BYTES], after[BYTES], values[64], log[PAGES];
+  unsigned done[RUN_KINDS] = {0};
+  random_state = 77;
+  map_bars();
+  set_mode(&vga_mode_12h);
+  for (unsigned i = 0; i < BYTES; i++)
+    vga->vram->host[i] = (uint8_t)random_next();
+  for (unsigned i = 0; i < 1500; i++) {
+    seq(2, random_next() % 3 ? 15 : random_next() & 15);
+    seq(4, (random_next() & 3) ? 6 : random_next() & 14);
+    for (unsigned k = 0; k < 9; k++)
+      gc(k, k == 8 && random_next() % 2 ? 0xff : random_next() & (k == 6 ? 0x0d : 0xff));
+    for (unsigned k = 0; k < sizeof values; k++)
+      values[k] = random_next() % 3 ? values[0] : (uint8_t)random_next();
+    unsigned kind = random_next() % RUN_KINDS;
+    int size = 1 << random_next() % 3;
+    uint32_t count = 1 + random_next() % 16, step = 0xfc;
+    uint32_t to = WINDOW + (random_next() & 0x1ff00) + (random_next() & step);
+    uint32_t from = random_next() % 2 ? to + 4 : WINDOW + (random_next() & 0x1ff00);
+    if (to % MEM_PAGE > MEM_PAGE - 64 || from % MEM_PAGE > MEM_PAGE - 64)
+      continue;
+    uint32_t latch = vga->latch;
+    memcpy(before, vga->vram->host, BYTES);
+    memset(vga->vram->log, 0, PAGES);
+    if (!do_run(kind, to, from, size, values, count))
+      continue;
+    uint32_t latch_after = vga->latch;
+    memcpy(after, vga->vram->host, BYTES);
+    memcpy(log, vga->vram->log, PAGES);
+    memcpy(vga->vram->host, before, BYTES);
+    memset(vga->vram->log, 0, PAGES);
+    vga->latch = latch;
+    do_singles(kind, to, from, size, values, count);
+    ck_assert_mem_eq(vga->vram->host, after, BYTES);
+    ck_assert_mem_eq(vga->vram->log, log, PAGES);
+    ck_assert_uint_eq(vga->latch, latch_after);
+    done[kind]++;
+  }
+  for (unsigned kind = 0; kind < RUN_KINDS; kind++)
+    ck_assert_uint_gt(done[kind], 100);
+}
+END_TEST
+
 /* Whatever is written, nothing is read or written outside VRAM (run under the sanitizers) and drawing ends.
  */
 START_TEST(hostile_registers) {
@@ -794,6 +862,7 @@ Suite *suite_vga(void) {
   tcase_add_test(c, vbe_banks_and_offsets);
   tcase_add_test(c, vbe_planar);
   tcase_add_test(c, state_round_trip);
+  tcase_add_test(c, runs_are_many_accesses);
   tcase_add_loop_test(c, hostile_registers, 0, 4);
   suite_add_tcase(suite, c);
   return suite;

@@ -106,7 +106,7 @@ struct reader {
 static inline uint32_t take(struct reader *r, unsigned n) {
   if (r->pos + n > r->avail || r->pos + n > INSN_MAX) {
     if (r->status == INSN_OK)
-      r->status = r->pos + n > INSN_MAX ? INSN_TOO_LONG : INSN_MORE;
+      r->status = r->avail >= INSN_MAX ? INSN_TOO_LONG : INSN_MORE; /* all that may count is fetched first */
     return 0;
   }
   uint32_t v = r->bytes[r->pos];

@@ -69,10 +69,12 @@ bool leaves_undefined(unsigned id) {
 /* --- values --- */
 
 static uint32_t interesting32(void) {
-  static const uint32_t values[] = {0,          1,          2,          0x7f,       0x80,       0xff,
-                                    0x7fff,     0x8000,     0xffff,     0x7fffffff, 0x80000000, 0xffffffff,
-                                    0x3f800000, 0x7f800000, 0x7fc00000, 0x7f800001, 0xff800000, 0x00000001,
-                                    0x00800000, 0x80000000, 0x4f000000, 0xcf000000, 0x3f000000};
+  static const uint32_t values[] = {
+      0,          1,          2,          0x09,       0x0a,       0x1f,       0x20,
+      0x7f,       0x80,       0x99,       0x9a,       0xff,       0x7fff,     0x8000,
+      0xffff,     0x00800000, 0x7fffffff, 0x80000000, 0xffffffff, 0x3f000000, 0x3f800000,
+      0x4f000000, 0xcf000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
+  };
   if (chance(50))
     return values[below(sizeof values / sizeof values[0])];
   return chance(50) ? rnd() : rnd() >> below(32);

@@ -226,6 +226,8 @@ static const char *faults_vary(const struct outcome *host, const struct outcome 
   if (g->vector == EXC_PF && h->vector == EXC_PF && g->cr2 - GUEST_TABLES < GUEST_TABLES_SIZE &&
       !(h->error & 1))
     return "the guest's tables are there";
+  if (h->vector == 0x80 && g->vector != 0x80)
+    return "SYSCALL and SYSENTER (the host has system calls)";
   if (h->sel[CS] == USER_CODE64)
     return "left for 64-bit mode";
   if (h->fx.mxcsr & 0x20000)

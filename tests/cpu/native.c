@@ -3,6 +3,9 @@
 #include "tests/cpu/native.h"
 
 #include <asm/ldt.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -21,11 +24,6 @@
 #define TICK_US 50000
 #define TICKS_MAX 6 /* then it has timed out */
 #define HWCAP2_FSGSBASE 2u
-
-#ifndef PR_SET_SYSCALL_USER_DISPATCH
-#define PR_SET_SYSCALL_USER_DISPATCH 59
-#define PR_SYS_DISPATCH_ON 1
-#endif
 
 const struct native_segment native_ldt[LDT_COUNT] = {
     [LDT_FLAT] = {.limit = 0xfffff, .pages = 1, .big = 1},
@@ -261,11 +259,24 @@ static void install_handlers(void) {
     sigaction(signals[i], &action, &previous[signals[i]]);
 }
 
+/* System calls of 32-bit code end in SIGSYS, by whatever instruction. */
+static bool forbid_system_calls(void) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+  };
+  struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
 bool native_init(void) {
   static bool done;
   if (done)
     return true;
-  if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) || !make_ldt() ||
+  if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) || !forbid_system_calls() || !make_ldt() ||
       !map_area(NATIVE_CODE, NATIVE_CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
       !map_area(NATIVE_DATA, NATIVE_DATA_SIZE, PROT_READ | PROT_WRITE) ||
       !map_area(NATIVE_READONLY, NATIVE_READONLY_SIZE, PROT_READ))
@@ -275,7 +286,7 @@ bool native_init(void) {
   return true;
 }
 
-/* In each process that runs code: neither a timer nor the dispatch of system calls survives fork(). */
+/* In each process that runs code: a timer does not survive fork(). */
 static void arm(void) {
   static pid_t armed;
   if (armed == getpid())
@@ -283,7 +294,6 @@ static void arm(void) {
   static const struct itimerval tick = {.it_value = {.tv_usec = TICK_US},
                                         .it_interval = {.tv_usec = TICK_US}};
   setitimer(ITIMER_VIRTUAL, &tick, NULL);
-  prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 1ul << 32, (1ul << 47) - (1ul << 32), 0);
   armed = getpid();
 }
 

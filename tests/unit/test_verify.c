@@ -4,6 +4,8 @@
  * linked and not; it refuses blocks whose bytes were changed so that they could touch other memory or leave
  * the code cache (verify_mutants.c); and its idea of each instruction's operand is the same as the core's.
  */
+#include <stdlib.h>
+
 #include "verify_rig.h"
 
 #define AT 0x40000u
@@ -262,7 +264,7 @@ START_TEST(test_mutants) {
     struct bed b = verify_bed((enum setup)s);
     for (unsigned i = 0; i < 120; i++) {
       struct block *block = verify_random_block(&b, &d, 6);
-      missed += verify_mutate(&b, block, &d, 2);
+      missed += verify_mutate(&b, block, &d, 2, 0);
       ck_assert_msg(verify_block(verify_jit(&b), block, why, sizeof why), "put back wrongly: %s", why);
       blocks++;
     }
@@ -291,7 +293,7 @@ START_TEST(test_mutants) {
     for (unsigned i = 0; i < 5 * sizeof special / sizeof special[0]; i++) {
       unsigned n = i % (sizeof special / sizeof special[0]);
       struct block *block = verify_block_of(&b, special[n].code, special[n].size);
-      missed += verify_mutate(&b, block, &d, 2);
+      missed += verify_mutate(&b, block, &d, 2, 0);
       blocks++;
     }
     machine_free(b.m);
@@ -308,6 +310,76 @@ START_TEST(test_mutants) {
 }
 END_TEST
 
+/* --- against the judge that runs them --- */
+
+/* VERIFY_ROUNDS in the environment: for more than a taste (each step is a host exception). */
+static unsigned rounds(void) {
+  const char *s = getenv("VERIFY_ROUNDS");
+  return s && atoi(s) > 0 ? (unsigned)atoi(s) : 1;
+}
+
+/* What the generator makes stays inside; and so does, of blocks with any byte changed, whatever the checker
+ * accepts. */
+START_TEST(test_watched) {
+  struct bed b = verify_bed((enum setup)_i);
+  struct dice d = {0x13198a2e03707344ull + (unsigned)_i};
+  unsigned accepted = 0, refused = 0;
+  char why[200];
+  const char *seen;
+  verify_watch_begin(&b);
+  for (unsigned i = 0; i < 20 * rounds(); i++) {
+    struct block *block = verify_random_block(&b, &d, 5);
+    for (unsigned n = 0; n < 3; n++)
+      ck_assert_msg(verify_watch(block, &d, &seen), "%s, block %u: %s", setup_name[_i], i, seen);
+    uint8_t *code = jit_to_rw(verify_jit(&b), block->host);
+    for (unsigned n = 0; n < 50; n++) {
+      uint32_t off = roll(&d, block->host_size);
+      uint8_t was = code[off];
+      code[off] = roll(&d, 2) ? (uint8_t)(was ^ 1u << roll(&d, 8)) : (uint8_t)roll(&d, 256);
+      if (!verify_block(verify_jit(&b), block, why, sizeof why)) {
+        refused++;
+      } else {
+        accepted++;
+        for (unsigned k = 0; k < 2; k++)
+          ck_assert_msg(verify_watch(block, &d, &seen), "%s, block %u, byte %#x %02x -> %02x: %s",
+                        setup_name[_i], i, off, was, code[off], seen);
+      }
+      code[off] = was;
+    }
+  }
+  printf("  %s: of blocks with a random byte, %u refused, %u accepted and run without escape\n",
+         setup_name[_i], refused, accepted);
+  ck_assert_uint_gt(accepted, 100);
+  ck_assert_uint_gt(refused, 300);
+  machine_free(b.m);
+}
+END_TEST
+
+/* The judge is not blind: it sees a good part of the mutants escape. */
+START_TEST(test_judge) {
+  struct dice d = {0xa4093822299f31d0ull};
+  unsigned run = 0, seen = 0, kinds = 0;
+  for (int s = 0; s < SETUPS; s++) {
+    struct bed b = verify_bed((enum setup)s);
+    verify_watch_begin(&b);
+    for (unsigned i = 0; i < 8 * rounds(); i++)
+      verify_mutate(&b, verify_random_block(&b, &d, 5), &d, 1, 3);
+    machine_free(b.m);
+  }
+  size_t count;
+  const struct mutation *m = verify_mutations(&count);
+  for (size_t i = 0; i < count; i++) {
+    run += m[i].run;
+    seen += m[i].seen;
+    kinds += m[i].seen != 0;
+    printf("  %-44s %5u of %5u seen to escape\n", m[i].name, m[i].seen, m[i].run);
+  }
+  printf("  %u of %u mutants seen to escape, by %u of %zu kinds\n", seen, run, kinds, count);
+  ck_assert_uint_gt(seen, run / 4);
+  ck_assert_uint_gt(kinds, count / 2);
+}
+END_TEST
+
 Suite *suite_verify(void) {
   Suite *s = suite_create("verify");
   TCase *t = tcase_create("accept");
@@ -321,5 +393,10 @@ Suite *suite_verify(void) {
   tcase_set_timeout(m, 240);
   tcase_add_test(m, test_mutants);
   suite_add_tcase(s, m);
+  TCase *w = tcase_create("watched");
+  tcase_set_timeout(w, 240 * rounds());
+  tcase_add_loop_test(w, test_watched, 0, SETUPS);
+  tcase_add_test(w, test_judge);
+  suite_add_tcase(s, w);
   return s;
 }

@@ -41,7 +41,15 @@ static void report_missed(struct mutant *m, csh handle, const char *name, const 
     cs_free(to, n);
 }
 
-unsigned verify_mutate(struct bed *b, struct block *block, struct dice *d, unsigned each) {
+static bool escapes(struct block *block, struct dice *d, unsigned times) {
+  const char *why;
+  for (unsigned i = 0; i < times; i++)
+    if (!verify_watch(block, d, &why))
+      return true;
+  return false;
+}
+
+unsigned verify_mutate(struct bed *b, struct block *block, struct dice *d, unsigned each, unsigned watched) {
   static csh handle;
   if (!handle) {
     ck_assert_int_eq(cs_open(CS_ARCH_X86, CS_MODE_64, &handle), CS_ERR_OK);
@@ -70,6 +78,8 @@ unsigned verify_mutate(struct bed *b, struct block *block, struct dice *d, unsig
       results[o].made++;
       if (!verify_block(m.j, block, why, sizeof why)) {
         results[o].caught++;
+        results[o].run += watched != 0;
+        results[o].seen += watched && escapes(block, d, watched);
       } else {
         missed++;
         report_missed(&m, handle, operators[o]->name, saved);

@@ -35,15 +35,22 @@ struct block *verify_random_block(struct bed *b, struct dice *d, unsigned most);
 /* These bytes, translated. */
 struct block *verify_block_of(struct bed *b, const void *code, size_t size);
 
+/* --- verify_watch.c --- */
+/* Surroundings for blocks of this machine; its TLB and jump cache are gone. One machine at a time. */
+void verify_watch_begin(struct bed *b);
+/* Run the block once, with registers by the dice. False: it did what it must not, *why says what. */
+bool verify_watch(struct block *block, struct dice *d, const char **why);
+
 /* --- verify_mutants.c --- */
 struct mutation {
   const char *name;
   unsigned made, caught;
+  unsigned run, seen; /* of those that were caught: tried out, and found to escape by verify_watch */
 };
 /* Every mutation wherever it fits in this block, at most `each` times: bytes are changed, the checker looks,
  * the bytes are put back. Each of these mutations breaks the confinement. Returns how many were not caught.
- */
-unsigned verify_mutate(struct bed *b, struct block *block, struct dice *d, unsigned each);
+ * `watched`: of those that were caught, so many times each is tried out (after verify_watch_begin). */
+unsigned verify_mutate(struct bed *b, struct block *block, struct dice *d, unsigned each, unsigned watched);
 const struct mutation *verify_mutations(size_t *count);
 
 #endif

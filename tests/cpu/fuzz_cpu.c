@@ -159,6 +159,15 @@ static void print_case(const struct test_case *t) {
          fx->mxcsr);
 }
 
+static void print_command(const struct options *o, const struct recipe *recipe, uint64_t seed) {
+  printf("  again: cpu-fuzzer -e %s -s %llu", o->engine, (unsigned long long)seed);
+  if (recipe->sweep)
+    printf(" -r 1 -i %s\n", insn_names[recipe->rows[0]]);
+  else
+    printf(" -n 1 -l %u%s%s%s%s\n", o->length, o->name ? " -i " : "", o->name ? o->name : "",
+           o->class_name ? " -c " : "", o->class_name ? o->class_name : "");
+}
+
 static void report(struct test_case *t, const char *what, uint64_t seed) {
   struct result r;
   mismatches(t, &r);
@@ -179,7 +188,7 @@ static void excuse(const struct leniency *l) {
   }
 }
 
-static void run_case(const struct recipe *recipe, uint64_t seed, bool verbose) {
+static void run_case(const struct recipe *recipe, uint64_t seed, const struct options *o) {
   static struct test_case t;
   struct result r;
   make_case(&t, recipe, seed);
@@ -192,10 +201,12 @@ static void run_case(const struct recipe *recipe, uint64_t seed, bool verbose) {
     failed++;
     shorten(&t);
   }
-  if (wrong || verbose)
+  if (wrong || o->verbose)
     report(&t, wrong ? "MISMATCH: seed" : "same: seed", seed);
-  if (wrong)
+  if (wrong) {
+    print_command(o, recipe, seed);
     fflush(stdout);
+  }
 }
 
 /* --- main --- */
@@ -232,7 +243,7 @@ static void sweep(const struct options *o) {
     for (unsigned form = 0; form < FORMS; form++) {
       struct recipe r = {.rows = &rows[i], .row_count = 1, .sweep = true, .form = form};
       for (unsigned k = 0; k < o->repeats && row_has_form(rows[i], form) && failed < o->failures; k++)
-        run_case(&r, o->seed + k, o->verbose);
+        run_case(&r, o->seed + k, o);
     }
   }
 }
@@ -275,7 +286,7 @@ int main(int argc, char **argv) {
     sweep(&o);
   struct recipe recipe = {.rows = rows, .row_count = row_count, .length_max = o.length};
   for (uint64_t i = 0; !o.repeats && i < o.cases && failed < o.failures; i++)
-    run_case(&recipe, o.seed + i, o.verbose);
+    run_case(&recipe, o.seed + i, &o);
   guest_free(guest);
   for (unsigned i = 0; i < REASONS && excused[i].count; i++)
     printf("%s compared: %s: %llu\n", excused[i].lenient.all ? "not" : "partly", excused[i].lenient.reason,

@@ -37,6 +37,25 @@ bool name_has_prefix(const char *s, const char *prefix) { return strncmp(s, pref
 
 /* --- which rows --- */
 
+/* Features of the model that the host's processor may not have, by bit of CPUID leaf 1, ECX or EDX. */
+static bool host_has(uint64_t features) {
+  static const struct {
+    uint64_t feature;
+    uint8_t in_ecx, bit;
+  } bits[] = {
+      {FEAT_CX8, 0, 8},     {FEAT_CMOV, 0, 15},  {FEAT_CLFLUSH, 0, 19}, {FEAT_MMX, 0, 23},
+      {FEAT_FXSR, 0, 24},   {FEAT_SSE, 0, 25},   {FEAT_SSE2, 0, 26},    {FEAT_SSE3, 1, 0},
+      {FEAT_SSSE3, 1, 9},   {FEAT_SSE41, 1, 19}, {FEAT_SSE42, 1, 20},   {FEAT_MOVBE, 1, 22},
+      {FEAT_POPCNT, 1, 23},
+  };
+  unsigned eax, ebx, ecx = 0, edx = 0;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  for (unsigned i = 0; i < sizeof bits / sizeof bits[0]; i++)
+    if ((features & bits[i].feature) && !((bits[i].in_ecx ? ecx : edx) >> bits[i].bit & 1))
+      return false;
+  return true;
+}
+
 const char *row_excluded(unsigned id) {
   static const struct {
     const char *prefix, *why;
@@ -51,7 +70,7 @@ const char *row_excluded(unsigned id) {
     if (name_has_prefix(insn_names[id], rows[i].prefix) &&
         (strcmp(rows[i].prefix, "STR") != 0 || id == INSN_STR_Ew))
       return rows[i].why;
-  return NULL;
+  return host_has(insn_desc[id].feature) ? NULL : "the host's processor lacks it";
 }
 
 /* 64-bit code has no BCD instructions: what they leave undefined, the interpreter knows of AMD's processors

@@ -275,15 +275,21 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
   struct jit *j = g->j;
   const struct insn *in = &g->insns[c->index];
   bool store = c->access != ACCESS_READ;
+  /* MOV and SETcc change nothing but the operand, so the value may be there before the checks. */
+  bool plain = c->access == ACCESS_WRITE && insn_describe(in)->cls == CL_COPY;
   emit_wait(g, c);
+  g->arg = c->arg;
+  if (plain)
+    c->op(g, in, CPU_FIELD(membuf));
   if (c->la != R8)
     emit_mov_rr(e, R8, c->la);
-  emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
+  if (!plain)
+    emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
   note_host(g);
-  g->arg = c->arg;
-  c->op(g, in, CPU_FIELD(membuf));
+  if (!plain)
+    c->op(g, in, CPU_FIELD(membuf));
   if (store) {
-    emit_call_slow(g, c, j->stub_write_commit);
+    emit_call_slow(g, c, plain ? j->stub_write : j->stub_write_commit);
     emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
     uint8_t *leave = emit_jrcxz(e);
     emit_jmp_to(e, c->resume);

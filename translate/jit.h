@@ -136,7 +136,7 @@ struct jit {
   const uint8_t *stub_exit_link; /* R8D = link number + 1; eip is in memory */
   const uint8_t *stub_lookup; /* eip is in memory: jump there through the jump cache */
   const uint8_t *stub_miss; /* R8D = eip: no jump cache entry */
-  const uint8_t *stub_read, *stub_write_check, *stub_write_commit, *stub_seg_check;
+  const uint8_t *stub_read, *stub_write, *stub_write_check, *stub_write_commit, *stub_seg_check;
   const uint8_t *stub_exec; /* R8D = index into insns */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
@@ -186,6 +186,7 @@ void jit_emit_lookup(struct emitter *e, const uint8_t *miss);
 
 /* --- slow.c: C called from stubs. All set cpu->icount first. --- */
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info);
+uint32_t jit_slow_write(struct cpu *cpu, uint32_t la, uint32_t info); /* 0 = leave after this instruction */
 uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info);
 uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info); /* 0 = leave after this instruction */
 uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);

@@ -27,6 +27,12 @@ static bool must_leave(struct cpu *cpu) {
   return cpu->pending && ((cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu));
 }
 
+/* Is this an access to a device that needs no walk and no splitting? */
+static bool io_access(const struct cpu *cpu, uint32_t la, uint32_t size, uint32_t access, uint32_t *pa) {
+  return tlb_io_page(cpu, la, access | (cpu->mode & MODE_USER ? PF_USER : 0), pa) && size <= 8 &&
+         (size & (size - 1)) == 0 && (la & (MEM_PAGE - 1)) + size <= MEM_PAGE && !cpu->debug_data;
+}
+
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
   struct jit *j = cpu->engine_data;
   sync_count(cpu, info);
@@ -35,7 +41,11 @@ uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
     cpu_raise_error(cpu, EXC_GP, 0);
   unsigned size = info & 63;
   bool user = cpu->mode & MODE_USER;
-  if (size <= 8 && (size & (size - 1)) == 0 && (la & 0xfff) + size <= MEM_PAGE) {
+  uint32_t pa;
+  if (io_access(cpu, la, size, 0, &pa)) {
+    uint64_t value = mem_read(cpu->machine->mem, pa, (int)size);
+    memcpy(cpu->membuf, &value, 8);
+  } else if (size <= 8 && (size & (size - 1)) == 0 && (la & 0xfff) + size <= MEM_PAGE) {
     uint64_t value = linear_read(cpu, la, (int)size, user);
     memcpy(cpu->membuf, &value, 8);
   } else {
@@ -96,6 +106,25 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info) {
   uint64_t before = j->stat.invalidated;
   linear_write_block(cpu, j->slow_la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
   if (j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu))
+    return 1;
+  cpu->budget += left_of(info) - 1;
+  return 0;
+}
+
+/* Both in one for a plain store, whose value is in membuf already. */
+uint32_t jit_slow_write(struct cpu *cpu, uint32_t la, uint32_t info) {
+  struct jit *j = cpu->engine_data;
+  uint32_t pa, size = info & 63;
+  if (!io_access(cpu, la, size, PF_WRITE, &pa)) {
+    jit_slow_write_check(cpu, la, info);
+    return jit_slow_write_commit(cpu, la, info);
+  }
+  sync_count(cpu, info);
+  j->stat.slow_writes++;
+  uint64_t value;
+  memcpy(&value, cpu->membuf, 8);
+  mem_write(cpu->machine->mem, pa, (int)size, value);
+  if (!j->flush_wanted && !must_leave(cpu))
     return 1;
   cpu->budget += left_of(info) - 1;
   return 0;

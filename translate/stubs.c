@@ -193,6 +193,8 @@ void jit_make_stubs(struct jit *j) {
 
   j->stub_read = start(e);
   make_call(e, jit_slow_read, false);
+  j->stub_write = start(e);
+  make_call(e, jit_slow_write, false);
   j->stub_write_check = start(e);
   make_call(e, jit_slow_write_check, false);
   j->stub_write_commit = start(e);

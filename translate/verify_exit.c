@@ -73,7 +73,7 @@ bool v_call(struct verifier *v, struct vstate *s) {
   }
   bool exec = is_stub(v, target, j->stub_exec), segment = is_stub(v, target, j->stub_seg_check);
   if (!exec && !segment && !is_stub(v, target, j->stub_read) && !is_stub(v, target, j->stub_write_check) &&
-      !is_stub(v, target, j->stub_write_commit))
+      !is_stub(v, target, j->stub_write_commit) && !is_stub(v, target, j->stub_write))
     return v_fail(v, "call of something else than a stub");
   if (!guest_registers(v, s) || !(exec ? check_exec(v, s) : check_info(v, s, segment)))
     return false;

@@ -38,6 +38,7 @@ if grep -q '^32-bit code cannot be run' "$out/cover-fuzzer.log"; then
   exit 0
 fi
 guests
+cover rules "$BUILD/rules" interp
 cover unit "$BUILD/unit-tests" exception fpu interp paging segment sse task
 if [ "${1:-}" = all ]; then
   cover lockstep "$BUILD/lockstep-random-run" 1 20000

@@ -98,6 +98,10 @@ bool row_has_form(unsigned id, unsigned form) {
   bool memory = form & FORM_MEMORY;
   if (!row_admits_memory(id, memory))
     return false;
+  if ((form & FORM_REP) && !(insn_desc[id].attr & A_REP))
+    return false;
+  if ((form & FORM_LOCK) && !((insn_desc[id].attr & A_LOCK) && memory))
+    return false;
   if ((form & FORM_OP16) && !row_sized(id))
     return false;
   return !(form & FORM_ADDR16) || memory || row_addressed(id);
@@ -109,13 +113,17 @@ unsigned insn_form(const struct insn *in) {
     form |= FORM_OP16;
   if (in->addrsize == 2 && (form & FORM_MEMORY || row_addressed(in->id)))
     form |= FORM_ADDR16;
+  if (in->rep && (insn_describe(in)->attr & A_REP))
+    form |= FORM_REP;
+  if (in->lock)
+    form |= FORM_LOCK;
   return form;
 }
 
 const char *form_name(unsigned id, unsigned form) {
-  static char name[64];
+  static char name[80];
   bool memory = form & FORM_MEMORY;
-  snprintf(name, sizeof name, "%s%s%s",
+  snprintf(name, sizeof name, "%s%s%s%s%s",
            (insn_desc[id].ext & 0xff00) == X_NONE ? "-"
            : memory                               ? "memory"
                                                   : "register",
@@ -124,6 +132,7 @@ const char *form_name(unsigned id, unsigned form) {
                               : ", 32-bit operand",
            !memory && !row_addressed(id) ? ""
            : form & FORM_ADDR16          ? ", 16-bit address"
-                                         : ", 32-bit address");
+                                         : ", 32-bit address",
+           form & FORM_REP ? ", REP" : "", form & FORM_LOCK ? ", LOCK" : "");
   return name;
 }

@@ -11,7 +11,9 @@
 #define FORM_MEMORY 1u /* ModRM names memory */
 #define FORM_OP16 2u
 #define FORM_ADDR16 4u
-#define FORMS 8u
+#define FORM_REP 8u /* F2 or F3 before a string instruction */
+#define FORM_LOCK 16u
+#define FORMS 32u
 
 bool row_sized(unsigned id); /* does the operand size make a difference? */
 bool row_has_form(unsigned id, unsigned form);

@@ -414,15 +414,15 @@ static void put_prefixes(struct maker *m, const struct insn_desc *d) {
   if (!m->recipe->sweep && below(500) == 0) /* fifteen bytes, and one more */
     for (unsigned n = 5 + below(9); n > 0; n--)
       put8(m, 0x3e);
-  bool lockable = (d->attr & A_LOCK) && m->memory;
-  /* AMD's LOCK MOV CR0 is MOV CR8. */
-  if (!m->recipe->sweep && d->op[0] != Cd && d->op[1] != Cd && (lockable ? chance(10) : below(500) == 0))
-    put8(m, 0xf0);
+  bool sweep = m->recipe->sweep, lockable = (d->attr & A_LOCK) && m->memory;
+  bool lock = lockable ? chance(10) : below(500) == 0;
+  if (sweep ? m->recipe->form & FORM_LOCK : lock && d->op[0] != Cd && d->op[1] != Cd)
+    put8(m, 0xf0); /* but AMD's LOCK MOV CR0 is MOV CR8 */
   if (d->attr & A_REP) {
-    if (chance(m->recipe->sweep ? 50 : 40))
+    if (sweep ? m->recipe->form & FORM_REP : chance(40))
       put8(m, chance(50) ? 0xf2 : 0xf3);
-  } else if (!m->recipe->sweep && d->map == MAP_1 && d->pfx == P_ANY && d->opcode != 0x90 &&
-             d->opcode != 0xe0 && d->opcode != 0xe1 && chance(1)) {
+  } else if (!sweep && d->map == MAP_1 && d->pfx == P_ANY && d->opcode != 0x90 && d->opcode != 0xe0 &&
+             d->opcode != 0xe1 && chance(1)) {
     put8(m, chance(50) ? 0xf2 : 0xf3); /* means nothing there, but to AMD's LOOPE and LOOPNE */
   }
   if (d->pfx >= P_66)

@@ -238,10 +238,24 @@ tables:
   ins_by a16 insb
   ins_by a16 insw
   ins_by a16 insd
+  newline
+;= ins 00000001 ffffffa0 00000002 ffff00a0 00000004 000000a0 00000001 ffffffa0 00000002 ffff00a0 00000004 000000a0
+  say "rep ins "
   mov ecx, 3
   ins_by rep insb
+  mov ecx, 1
+  ins_by rep insw
+  mov ecx, 2
+  ins_by rep insd
+  mov ecx, 0xabcd0003 ; CX counts
+  ins_by a16 rep insb
+  show ecx
+  mov ecx, 2
+  ins_by a16 rep insw
+  mov ecx, 1
+  ins_by a16 rep insd
   newline
-;= ins 00000001 ffffffa0 00000002 ffff00a0 00000004 000000a0 00000001 ffffffa0 00000002 ffff00a0 00000004 000000a0 00000003 ffa0a0a0
+;= rep ins 00000003 ffa0a0a0 00000002 ffff00a0 00000008 000000a0 00000003 ffa0a0a0 abcd0000 00000004 00a000a0 00000004 000000a0
   say "outs "
   mov dx, PORT_HEX
   mov dword [buf], 0x89abcdef
@@ -257,10 +271,24 @@ tables:
   outs_by a16 outsb
   outs_by a16 outsw
   outs_by a16 outsd
+  newline
+;= outs ef 00000001 cdef 00000002 89abcdef 00000004 ef 00000001 cdef 00000002 89abcdef 00000004
+  say "rep outs "
+  mov ecx, 2
+  outs_by rep outsb
   mov ecx, 2
   outs_by rep outsw
+  mov ecx, 1
+  outs_by rep outsd
+  mov ecx, 0xabcd0002
+  outs_by a16 rep outsb
+  show ecx
+  mov ecx, 2
+  outs_by a16 rep outsw
+  mov ecx, 1
+  outs_by a16 rep outsd
   newline
-;= outs ef 00000001 cdef 00000002 89abcdef 00000004 ef 00000001 cdef 00000002 89abcdef 00000004 cdef 89ab 00000004
+;= rep outs ef cd 00000002 cdef 89ab 00000004 89abcdef 00000004 ef cd 00000002 abcd0000 cdef 89ab 00000004 89abcdef 00000004
 
   say "others "
   invd

@@ -132,13 +132,16 @@ static uint32_t linear_eip(const struct native_state *s) {
   return s->eip + (ldt ? native_ldt[s->sel[CS] >> 3].base : 0);
 }
 
+static bool is_code32(const struct native_state *s) {
+  uint16_t sel = s->sel[CS];
+  return sel == USER_CODE32 || ((sel & 7) == 7 && sel >> 3 < LDT_COUNT && native_ldt[sel >> 3].big);
+}
+
 /* The instruction at which a run ended. False where there is none. */
 static bool insn_at(struct insn *in, const struct outcome *o) {
   uint32_t offset = linear_eip(&o->state) - NATIVE_CODE;
-  uint16_t sel = o->state.sel[CS];
-  bool code32 = sel == USER_CODE32 || ((sel & 7) == 7 && sel >> 3 < LDT_COUNT && native_ldt[sel >> 3].big);
   return offset < NATIVE_CODE_SIZE &&
-         insn_decode(in, o->code + offset, NATIVE_CODE_SIZE - offset, code32, ~0ull) == INSN_OK;
+         insn_decode(in, o->code + offset, NATIVE_CODE_SIZE - offset, is_code32(&o->state), ~0ull) == INSN_OK;
 }
 
 /* LOCK where it is not allowed makes no instruction. */
@@ -170,8 +173,14 @@ static const char *accesses_vary(unsigned id) {
   return NULL;
 }
 
-/* May the instruction be cut off by the end of the page or of the segment? */
-static bool near_end(const struct native_state *s) {
+/* May the instruction be cut off by the end of the page or of the segment, or by its length? */
+static bool cut_off(const struct outcome *o) {
+  const struct native_state *s = &o->state;
+  uint32_t offset = linear_eip(s) - NATIVE_CODE;
+  struct insn in;
+  if (offset < NATIVE_CODE_SIZE - INSN_MAX &&
+      insn_decode(&in, o->code + offset, INSN_MAX, is_code32(s), ~0ull) == INSN_TOO_LONG)
+    return true;
   const struct native_segment *cs = (s->sel[CS] & 7) == 7 ? &native_ldt[s->sel[CS] >> 3] : NULL;
   return (linear_eip(s) & 0xfff) > 0x1000 - INSN_MAX || (cs && !cs->pages && s->eip + INSN_MAX > cs->limit);
 }
@@ -180,12 +189,13 @@ static bool is_fetch(const struct native_state *s) {
 }
 
 /* Both fault at the same place, on different grounds or at different addresses. */
-static const char *priorities_vary(const struct native_state *h, const struct native_state *g) {
+static const char *priorities_vary(const struct outcome *host, const struct outcome *guest) {
+  const struct native_state *h = &host->state, *g = &guest->state;
   if ((h->vector == EXC_AC && limit_or_page(g->vector)) || (g->vector == EXC_AC && limit_or_page(h->vector)))
     return "priority of #AC";
   if ((h->vector == EXC_GP || h->vector == EXC_SS) && g->vector == EXC_PF && g->cr2 + 512 < 1024)
     return "an access across 4 GiB (SDM vol. 3, 5.3: may be #GP)";
-  if (near_end(h) && (is_fetch(h) || is_fetch(g)) && (h->vector == EXC_UD || g->vector == EXC_UD))
+  if (cut_off(guest) && (is_fetch(h) || is_fetch(g)) && (h->vector == EXC_UD || g->vector == EXC_UD))
     return "priority of #UD and the fetch of the rest";
   if (h->vector == EXC_GP && g->vector == EXC_SS && h->error == 0 && g->error == 0)
     return "priority of alignment and limit (AMD: alignment)";
@@ -258,7 +268,7 @@ struct leniency processors_vary(const struct outcome *host, const struct outcome
   if (same && known && (limit_or_page(h->vector) || h->vector == EXC_AC))
     return progress_varies(in.id);
   if (!same)
-    all.reason = priorities_vary(h, g);
+    all.reason = priorities_vary(host, guest);
   if (!same && !all.reason && known)
     all.reason = transfers_vary(in.id, h, g);
   if (!same && !all.reason && known && operand)

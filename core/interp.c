@@ -128,8 +128,11 @@ static __attribute__((noinline)) void step_special(struct cpu *cpu, const struct
   if (interp_watch)
     interp_watch(&m->in, true);
   cpu->eip = cpu->next_eip;
-  if (d->cls == CL_STRING && m->in.rep && cpu->eip == start)
+  if (d->cls == CL_STRING && m->in.rep && cpu->eip == start) {
+    if (cpu->mode & MODE_SINGLE) /* the rest is no new instruction to a breakpoint (SDM vol. 3, 17.3.1.1) */
+      cpu->eflags |= FL_RF;
     return;
+  }
   cpu->icount++;
   if (m->in.id != INSN_IRET)
     cpu->eflags &= ~rf;

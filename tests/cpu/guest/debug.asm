@@ -20,6 +20,24 @@ report_debug:
   or [esp + F_FLAGS], eax
   ret
 
+; DR6 and RF as pushed; a breakpoint is passed by setting RF.
+report_rep:
+  mov eax, dr6
+  out PORT_HEX, ax
+  mov ecx, eax
+  xor eax, eax
+  mov dr6, eax
+  mov eax, [esp + F_FLAGS]
+  shr eax, 16
+  and al, 1
+  out PORT_HEX, al
+  test cl, 1
+  jz .done
+  or dword [esp + F_FLAGS], 0x10000
+.done:
+  ret
+
+align 4
 origin: dd 0
 resume_flags: dd 0
 align 8
@@ -114,6 +132,25 @@ main:
   no_breakpoints
   newline
 ;= string 01 0ff1 00 00000000
+  ; a repeated instruction meets its breakpoint once, though each iteration traps: RF is set in between
+  say "rep exec "
+  mov dword [hook], report_rep
+  from .rep
+  mov edi, watched
+  mov ecx, 3
+  breakpoint 0, .rep, 0
+  pushfd
+  or dword [esp], 0x100
+  popfd
+.rep:
+  rep stosb
+  pushfd
+  and dword [esp], ~0x100
+  popfd
+  no_breakpoints
+  mov dword [hook], report_debug
+  newline
+;= rep exec 0ff1 00 4ff0 01 4ff0 01 4ff0 00 4ff0 00 4ff0 00 4ff0 00
   say "io "
   mov eax, cr4
   or al, 8

@@ -186,9 +186,12 @@ static bool write_p6(struct cpu *cpu, uint32_t index, uint64_t value) {
     return true;
   }
   if (index >= MSR_MC0_CTL && index < MSR_MC0_CTL + MC_BANKS * 4) {
-    if ((index & 3) == 0)
-      cpu->mc_ctl[(index - MSR_MC0_CTL) / 4] = value;
-    return (index & 3) == 0 || value == 0;
+    if ((index & 3) != 0) /* STATUS, ADDR, MISC: may only be cleared */
+      return value == 0;
+    if (value != 0 && value != ~0ull) /* the P6 takes no others (SDM vol. 3, 15.3.2.1) */
+      return false;
+    cpu->mc_ctl[(index - MSR_MC0_CTL) / 4] = value;
+    return true;
   }
   return write_mtrr(cpu, index, value);
 }

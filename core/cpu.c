@@ -68,7 +68,7 @@ static void reset_msrs(struct cpu *cpu) {
   cpu->debugctl = 0;
 }
 
-void cpu_reset(struct cpu *cpu) {
+void cpu_init(struct cpu *cpu) {
   memset(cpu->gpr, 0, sizeof cpu->gpr);
   cpu->gpr[EDX] = (uint32_t)cpu->model->family << 8 | (cpu->model->model & 15u) << 4 | cpu->model->stepping;
   if (cpu->model->model > 15)
@@ -77,19 +77,15 @@ void cpu_reset(struct cpu *cpu) {
   cpu->eflags = FL_1;
   cpu->cpl = 0;
   reset_segments(cpu);
-  cpu->cr0 = CR0_CD | CR0_NW | CR0_ET;
+  cpu->cr0 = (cpu->cr0 & (CR0_CD | CR0_NW)) | CR0_ET;
   cpu->cr2 = cpu->cr3 = cpu->cr4 = 0;
   memset(cpu->pdpte, 0, sizeof cpu->pdpte);
   memset(cpu->dr, 0, sizeof cpu->dr);
   cpu->dr[6] = 0xffff0ff0u;
   cpu->dr[7] = 0x400;
-  reset_fpu(cpu);
-  reset_msrs(cpu);
-
   __atomic_and_fetch(&cpu->pending, PEND_EXIT | PEND_INTR, __ATOMIC_SEQ_CST);
   cpu->shadow = SHADOW_NONE;
   cpu->halted = cpu->shutdown = cpu->nmi_blocked = 0;
-  cpu->a20 = 1;
   cpu->trap_dr6 = 0;
   cpu->exc_depth_vector = ~0u;
   cpu->exc_ext = cpu->exc_has_error = 0;
@@ -97,6 +93,14 @@ void cpu_reset(struct cpu *cpu) {
   cpu_update_mode(cpu);
   if (log_on(LOG_CPU_RESET))
     log_print(LOG_CPU_RESET, "CPU reset\n");
+}
+
+void cpu_reset(struct cpu *cpu) {
+  cpu->cr0 = CR0_CD | CR0_NW;
+  cpu->a20 = 1;
+  reset_fpu(cpu);
+  reset_msrs(cpu);
+  cpu_init(cpu);
 }
 
 static bool seg_is_flat(const struct seg *s, bool writable) {

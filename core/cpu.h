@@ -335,6 +335,7 @@ const struct cpu_model *cpu_model_list(size_t *count);
 struct cpu *cpu_new(struct machine *machine, const struct cpu_model *model);
 void cpu_free(struct cpu *cpu);
 void cpu_reset(struct cpu *cpu); /* RESET# (SDM vol. 3, 9.1): F000:FFF0 with base FFFF0000h */
+void cpu_init(struct cpu *cpu); /* INIT#: the same, but the FPU, MSRs, cache control and A20 keep their state */
 void cpu_update_mode(struct cpu *cpu); /* after any change of CR0, CR4, CS, SS, DS, ES, CPL, EFLAGS.VM/TF, DR7 */
 void cpu_update_mode_flat(struct cpu *cpu); /* after a change of CPL and to flat 32-bit CS and SS, and of no more */
 void seg_update_room(struct seg *seg, bool null_selector);

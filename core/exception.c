@@ -358,12 +358,7 @@ bool cpu_deliver_events(struct cpu *cpu) {
   cpu->halted = 0;
   cpu->exc_depth_vector = NOT_DELIVERING;
   switch (what) {
-  case PEND_INIT: {
-    struct fxsave fx = cpu->fx; /* INIT# leaves the FPU alone */
-    cpu_reset(cpu);
-    cpu->fx = fx;
-    return true;
-  }
+  case PEND_INIT: cpu_init(cpu); return true;
   case PEND_TRAP:
     take_trap(cpu);
     cpu->dr[7] &= ~0x2000u;

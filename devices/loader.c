@@ -174,7 +174,7 @@ static int plan_linux(struct load_plan *plan, const struct load_file *f, const c
 #define MB_MUST 0x0000ffffu
 #define MB_ADDRESSES 0x00010000u
 
-#define MBI_ADDR 0x1000u
+#define MBI_ADDR 0x4000u
 #define MBI_MAX 0x2000u
 #define MBI_FLAGS 0
 #define MBI_CMDLINE 16

@@ -120,13 +120,21 @@ static void a20_line(void *opaque, int n, int level) {
     sysctl_set_a20(pc->sysctl, level);
 }
 
-static void reset_line(void *opaque, int n, int level) {
+/* From the keyboard controller and port 92h, of the PC/AT's processor only; A20 passes, or it would not find the BIOS. */
+static void init_line(void *opaque, int n, int level) {
   (void)n;
-  if (level)
-    machine_request_reset(((struct pc *)opaque)->machine);
+  if (!level)
+    return;
+  a20_line(opaque, 0, 1);
+  cpu_pin(opaque, CPU_INIT, 1);
 }
 
-static void reset_from_piix3(void *opaque) { reset_line(opaque, 0, 1); }
+static void reset_from_piix3(void *opaque, bool hard) {
+  if (hard)
+    machine_request_reset(((struct pc *)opaque)->machine);
+  else
+    init_line(opaque, 0, 1);
+}
 
 static void power_off(void *opaque) { machine_request_shutdown(((struct pc *)opaque)->machine, "power off"); }
 
@@ -311,7 +319,7 @@ static int add_timers(struct pc *pc) {
   pc->sysctl = add(pc, &sysctl_class,
                    &(struct device_args){.id = "sysctl",
                                          .port = {0x61, 0x92},
-                                         .irq = {line(pc, a20_line, 0), line(pc, reset_line, 0)},
+                                         .irq = {line(pc, a20_line, 0), line(pc, init_line, 0)},
                                          .config = &(struct sysctl_config){.set_gate2 = pit_set_gate2,
                                                                            .get_out2 = pit_get_out2,
                                                                            .pit = pc->pit,
@@ -333,7 +341,7 @@ static int add_input(struct pc *pc) {
                   &(struct device_args){.id = "i8042",
                                         .port = {0x60, 0x64},
                                         .irq = {line(pc, device_irq, 1), line(pc, device_irq, 12),
-                                                line(pc, a20_line, 0), line(pc, reset_line, 0)},
+                                                line(pc, a20_line, 0), line(pc, init_line, 0)},
                                         .config = &(struct i8042_config){kbd, mouse}});
   return pc->i8042 ? 0 : -errno;
 }

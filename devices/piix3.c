@@ -62,14 +62,14 @@ static uint32_t rc_read(void *opaque, uint32_t offset, int size) {
   return ((struct piix3 *)opaque)->rc;
 }
 
-/* RCPU's transition from 0 to 1 resets; SRST chooses hard or soft, which is all the same to us. */
+/* RCPU's transition from 0 to 1 resets; SRST chooses hard or soft. */
 static void rc_write(void *opaque, uint32_t offset, int size, uint32_t value) {
   struct piix3 *s = opaque;
   (void)offset, (void)size;
   bool fire = value & RC_RCPU && !(s->rc & RC_RCPU);
   s->rc = value & (RC_SRST | RC_RCPU);
   if (fire && s->config.reset)
-    s->config.reset(s->config.opaque);
+    s->config.reset(s->config.opaque, value & RC_SRST);
 }
 
 static const struct io_ops rc_ops = {rc_read, rc_write, 1};

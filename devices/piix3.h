@@ -10,7 +10,7 @@
 
 struct piix3_config {
   struct pci_bus *bus;
-  void (*reset)(void *opaque); /* CF9h: the whole machine is to be reset */
+  void (*reset)(void *opaque, bool hard); /* CF9h: the whole machine is to be reset, or INIT# asserted */
   void *opaque;
 };
 

@@ -29,11 +29,11 @@ SETUP_ADDR	equ 0x16
 SETUP_SIZE	equ 0x17
 SETUP_DATA	equ 0x18
 
-; Low memory that is ours while we run, below the stack at 7C00h. 1000h-2FFFh: devices/loader.c.
+; Low memory that is ours while we run, below the stack at 7C00h. 4000h-5FFFh: devices/loader.c.
 DMA_COMMAND	equ 0x0600	; 16 bytes
 GDT_COPY	equ 0x0700
 ENTRY_COPY	equ 0x0800
-MMAP		equ 0x3000	; up to ENTRY_MAX entries
+MMAP		equ 0x6000	; up to ENTRY_MAX entries
 ENTRY_MAX	equ 100
 
 ; Offsets in the Multiboot information structure.

@@ -284,7 +284,40 @@ START_TEST(test_debug_registers) {
 END_TEST
 
 Suite *suite_exception(void) {
-  Suite *s = suite_create("exception");
+  /* INIT#: as RESET#, but what SDM vol. 3, table 9-1 calls unchanged. */
+START_TEST(test_init) {
+  struct bed b = bed_protected(3);
+  struct cpu *c = b.cpu;
+  control_set_cr0(c, c->cr0 | CR0_CD);
+  c->fx.fcw = 0x027f;
+  c->fx.mxcsr = 0x1fa0;
+  c->sysenter_eip = 0x1234;
+  c->tsc_offset = 77;
+  control_set_a20(c, false);
+  c->halted = 1;
+  c->nmi_blocked = 1;
+  __atomic_or_fetch(&c->pending, PEND_INIT | PEND_NMI, __ATOMIC_SEQ_CST);
+  ck_assert(cpu_deliver_events(c));
+  ck_assert_uint_eq(c->cr0, CR0_CD | CR0_ET);
+  ck_assert_uint_eq(c->seg[CS].base + c->eip, 0xfffffff0u);
+  ck_assert_uint_eq(c->eflags, FL_1);
+  ck_assert_uint_eq(c->cpl, 0);
+  ck_assert_uint_eq(c->halted, 0);
+  ck_assert_uint_eq(c->fx.fcw, 0x027f);
+  ck_assert_uint_eq(c->fx.mxcsr, 0x1fa0);
+  ck_assert_uint_eq(c->sysenter_eip, 0x1234);
+  ck_assert_uint_eq(c->tsc_offset, 77);
+  ck_assert_uint_eq(c->a20, 0);
+  cpu_reset(c);
+  ck_assert_uint_eq(c->cr0, CR0_CD | CR0_NW | CR0_ET);
+  ck_assert_uint_eq(c->fx.fcw, 0x0040);
+  ck_assert_uint_eq(c->sysenter_eip, 0);
+  ck_assert_uint_eq(c->a20, 1);
+  bed_free(&b);
+}
+END_TEST
+
+Suite *s = suite_create("exception");
   TCase *t = tcase_create("exception");
   tcase_add_test(t, test_real_mode);
   tcase_add_test(t, test_same_ring);
@@ -293,6 +326,7 @@ Suite *suite_exception(void) {
   tcase_add_test(t, test_double_fault);
   tcase_add_test(t, test_page_fault_on_stack);
   tcase_add_test(t, test_events);
+  tcase_add_test(t, test_init);
   tcase_add_test(t, test_v86);
   tcase_add_test(t, test_v86_iopl);
   tcase_add_test(t, test_vme);

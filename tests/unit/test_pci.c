@@ -9,12 +9,18 @@ struct chipset {
   struct device *host, *isa;
   struct pci_bus *bus;
   struct mem_block *rom;
-  int resets;
+  int resets, inits;
   struct pci_func card, twin;
   uint32_t io_value, mmio_value;
 };
 
-static void reset_hook(void *opaque) { ((struct chipset *)opaque)->resets++; }
+static void reset_hook(void *opaque, bool hard) {
+  struct chipset *c = opaque;
+  if (hard)
+    c->resets++;
+  else
+    c->inits++;
+}
 
 static struct chipset *chipset_new(void) {
   struct chipset *c = calloc(1, sizeof *c);
@@ -283,6 +289,10 @@ START_TEST(reset_control) {
   outb(c->rig, 0xcf9, 0x02);
   ck_assert_int_eq(c->resets, 0);
   ck_assert_uint_eq(inb(c->rig, 0xcf9), 0x02);
+  outb(c->rig, 0xcf9, 0x04);
+  ck_assert_int_eq(c->resets, 0);
+  ck_assert_int_eq(c->inits, 1);
+  outb(c->rig, 0xcf9, 0x02);
   outb(c->rig, 0xcf9, 0x06);
   ck_assert_int_eq(c->resets, 1);
   outb(c->rig, 0xcf9, 0x06);

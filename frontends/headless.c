@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* Running a machine: see headless.h. Signals are events of the loop (signalfd), never taken inside the
- * guest's run. */
+/*
+ * Running a machine: see headless.h. A thread waits for the signals that end a run; they are never taken inside the
+ * guest's run. (Not a signalfd in the event loop: the kernel wakes whoever polls one for every signal of the process,
+ * and the translator's page faults are thousands a second.)
+ */
 #include "frontends/headless.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 struct runner {
   struct machine *machine;
   struct loop *loop;
-  pthread_t cpu_thread, loop_thread;
+  pthread_t cpu_thread, loop_thread, signal_thread;
   bool has_loop_thread;
-  int signal_fd;
-  struct watch *signal_watch;
 };
+
+static sigset_t ending_signals(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
+  return set;
+}
 
 static void *cpu_thread(void *opaque) {
   struct runner *r = opaque;
@@ -31,15 +38,19 @@ static void *loop_thread(void *opaque) {
   return NULL;
 }
 
-static void on_signal(void *opaque, short revents) {
+/* Until it is cancelled, which it can be only while it waits. */
+static void *signal_thread(void *opaque) {
   struct runner *r = opaque;
-  struct signalfd_siginfo info;
-  (void)revents;
-  if (read(r->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
-    return;
-  machine_lock(r->machine);
-  machine_request_quit(r->machine, 0);
-  machine_unlock(r->machine);
+  sigset_t ending = ending_signals();
+  int old, signal;
+  while (sigwait(&ending, &signal) == 0) {
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    machine_lock(r->machine);
+    machine_request_quit(r->machine, 0);
+    machine_unlock(r->machine);
+    pthread_setcancelstate(old, NULL);
+  }
+  return NULL;
 }
 
 struct runner *runner_start(struct machine *m, struct loop *loop) {
@@ -48,27 +59,23 @@ struct runner *runner_start(struct machine *m, struct loop *loop) {
     return NULL;
   r->machine = m;
   r->loop = loop;
-  sigset_t ending;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGINT);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGHUP);
+  sigset_t ending = ending_signals();
   pthread_sigmask(SIG_BLOCK, &ending, NULL); /* every thread made from here on inherits this */
-  r->signal_fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
-  if (r->signal_fd >= 0)
-    r->signal_watch = loop_add(loop, r->signal_fd, POLLIN, on_signal, r);
-  if (!r->signal_watch)
-    goto fail;
+  errno = pthread_create(&r->signal_thread, NULL, signal_thread, r);
+  if (errno) {
+    free(r);
+    return NULL;
+  }
   errno = pthread_create(&r->cpu_thread, NULL, cpu_thread, r);
-  if (errno)
-    goto fail;
+  if (errno) {
+    int error = errno;
+    pthread_cancel(r->signal_thread);
+    pthread_join(r->signal_thread, NULL);
+    free(r);
+    errno = error;
+    return NULL;
+  }
   return r;
-
-fail:
-  if (r->signal_fd >= 0)
-    close(r->signal_fd);
-  free(r);
-  return NULL;
 }
 
 int runner_loop_thread(struct runner *r) {
@@ -89,6 +96,7 @@ void runner_finish(struct runner *r) {
   loop_quit(r->loop);
   if (r->has_loop_thread)
     pthread_join(r->loop_thread, NULL);
-  close(r->signal_fd);
+  pthread_cancel(r->signal_thread);
+  pthread_join(r->signal_thread, NULL);
   free(r);
 }

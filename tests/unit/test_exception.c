@@ -283,8 +283,7 @@ START_TEST(test_debug_registers) {
 }
 END_TEST
 
-Suite *suite_exception(void) {
-  /* INIT#: as RESET#, but what SDM vol. 3, table 9-1 calls unchanged. */
+/* INIT#: as RESET#, but what SDM vol. 3, table 9-1 calls unchanged. */
 START_TEST(test_init) {
   struct bed b = bed_protected(3);
   struct cpu *c = b.cpu;
@@ -317,7 +316,8 @@ START_TEST(test_init) {
 }
 END_TEST
 
-Suite *s = suite_create("exception");
+Suite *suite_exception(void) {
+  Suite *s = suite_create("exception");
   TCase *t = tcase_create("exception");
   tcase_add_test(t, test_real_mode);
   tcase_add_test(t, test_same_ring);

@@ -56,7 +56,9 @@ struct space {
   struct space_key key;
   bool used;
   int8_t window; /* or -1 */
-  uint32_t heat; /* slices */
+  int heat; /* slices; negative: of rest after a window that did not pay */
+  int64_t balance; /* ns that the window has gained, see pay */
+  uint8_t losses;
 };
 
 struct region { /* what one directory entry maps */
@@ -102,9 +104,26 @@ struct windows {
   unsigned switches; /* of GS base, in this slice */
   unsigned rest, rest_length; /* slices to go without windows */
   struct {
-    uint64_t fills, pages, unmapped, protected, refused, drops, table_writes, granted, evicted;
+    uint64_t fills, pages, unmapped, protected, refused, drops, table_writes, granted, evicted, lost;
   } stat;
 };
+
+/*
+ * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains in a slice
+ * of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better off without.
+ */
+#define COST_FILL 6000
+#define COST_PAGE 300
+#define COST_UNMAP 700
+#define GAIN_SLICE 4000
+#define BALANCE_MAX 4000000
+#define BALANCE_MIN (-300000)
+#define LOSSES_MAX 8u
+
+static void pay(struct window *w, int64_t cost) {
+  if (w->space)
+    w->space->balance -= cost;
+}
 
 /* --- the host side ------------------------------------------------------------------------------------ */
 
@@ -323,6 +342,7 @@ static void invalidate(struct jit *j, unsigned n, uint32_t la_page) {
     return;
   forget_page(j, n, la_page);
   ws->stat.unmapped++;
+  pay(w, COST_UNMAP);
   if (w->pending_count == PENDING_MAX || w->mapped == 0)
     w->drop_pending = true;
   else if (!w->drop_pending)
@@ -555,7 +575,18 @@ bool window_sample(struct jit *j) {
   if (rest(ws))
     return true;
   struct space *s = space_now(j);
-  if (s->window >= 0 || ++s->heat < ws->hot)
+  if (s->window >= 0) {
+    s->balance += s->balance < BALANCE_MAX ? GAIN_SLICE : 0;
+    if (s->balance > BALANCE_MIN || ws->hot == 0)
+      return false;
+    take_window_away(j, s);
+    s->losses += s->losses < LOSSES_MAX;
+    s->heat = -((int)ws->hot << s->losses);
+    s->balance = 0;
+    ws->stat.lost++;
+    return true;
+  }
+  if (++s->heat < (int)ws->hot)
     return false;
   grant(j, s);
   return s->window >= 0;
@@ -673,6 +704,7 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
     ws->node[w->node[page]].code = true;
   ws->stat.fills++;
   ws->stat.pages += last - first + 1;
+  pay(w, COST_FILL + (int64_t)(last - first + 1) * COST_PAGE);
   if (noted && host_map(j, w, first, fd_page + first - page, last - first + 1, writable))
     return last - first + 1;
   /* Out of nodes or of mappings: all go at the next slice. What is on record but not mapped faults again. */
@@ -822,9 +854,9 @@ void windows_info(const struct jit *j, FILE *out) {
     in_use += ws->window[n].space != NULL;
     mapped += ws->window[n].mapped;
   }
-  fprintf(out, "windows             %u with %u pages (%llu granted, %llu evicted, %llu times all dropped)\n", in_use,
-          mapped, (unsigned long long)ws->stat.granted, (unsigned long long)ws->stat.evicted,
-          (unsigned long long)ws->stat.drops);
+  fprintf(out, "windows             %u with %u pages (%llu granted, %llu evicted, %llu did not pay, %llu times all dropped)\n",
+          in_use, mapped, (unsigned long long)ws->stat.granted, (unsigned long long)ws->stat.evicted,
+          (unsigned long long)ws->stat.lost, (unsigned long long)ws->stat.drops);
   fprintf(out, "  fills             %llu of %llu pages; refused %llu\n", (unsigned long long)ws->stat.fills,
           (unsigned long long)ws->stat.pages, (unsigned long long)ws->stat.refused);
   fprintf(out, "  unmapped          %llu by %llu stores to page tables; made read-only %llu\n",

@@ -10,7 +10,8 @@
 
 #define AT 0x40000u
 
-const char *const setup_name[SETUPS] = {"flat", "limited", "paged", "user", "real", "window", "window, user"};
+const char *const setup_name[SETUPS] = {"flat", "limited", "paged",  "user",
+                                        "real", "v86",     "window", "window, user"};
 
 uint32_t roll(struct dice *d, uint32_t sides) {
   d->state ^= d->state << 13;
@@ -44,11 +45,16 @@ struct bed verify_bed(enum setup setup) {
   b.ram = b.m->ram->host;
   bed_tables(&b);
   control_set_cr4(b.cpu, CR4_OSFXSR | CR4_OSXMMEXCPT);
-  if (setup == SETUP_REAL) {
-    control_set_cr0(b.cpu, CR0_ET | CR0_NE);
+  if (setup == SETUP_REAL || setup == SETUP_V86) {
+    bool v86 = setup == SETUP_V86;
+    control_set_cr0(b.cpu, CR0_ET | CR0_NE | (v86 ? CR0_PE : 0));
     for (int s = ES; s <= GS; s++) {
-      b.cpu->seg[s] = (struct seg){.attr = 0x93, .limit = 0xffff};
+      b.cpu->seg[s] = (struct seg){.attr = v86 ? 0xf3 : 0x93, .limit = 0xffff};
       seg_update_room(&b.cpu->seg[s], false);
+    }
+    if (v86) {
+      b.cpu->eflags |= FL_VM;
+      b.cpu->cpl = 3;
     }
     cpu_update_mode(b.cpu);
     return b;
@@ -103,7 +109,7 @@ static unsigned random_insn(struct bed *b, struct dice *d, uint8_t *out, struct 
 }
 
 static struct block *translate(struct bed *b) {
-  b->cpu->eip = b->cpu->next_eip = AT & (b->cpu->mode & MODE_PE ? 0xffffffffu : 0xffffu);
+  b->cpu->eip = b->cpu->next_eip = AT & (b->cpu->mode & MODE_CODE32 ? 0xffffffffu : 0xffffu);
   b->cpu->seg[CS].base = AT - b->cpu->eip;
   return jit_translate(verify_jit(b), AT, true);
 }
@@ -201,19 +207,21 @@ static void run_linked(const struct engine *engine, const char *options) {
   bed_paging(&b, 7);
   static const char code[] = "\xb9\x10\x27\x00\x00"     /* mov ecx, 10000 */
                              "\x53"                     /* 4005: push ebx */
-                             "\xe8\x0a\x00\x00\x00"     /* call 4015 */
+                             "\xe8\x0f\x00\x00\x00"     /* call 401a */
                              "\x5b"                     /* pop ebx */
+                             "\xe8\xef\x0f\x00\x00"     /* call 5000: another page */
                              "\x49"                     /* dec ecx */
-                             "\x75\xf6"                 /* jnz 4005 */
-                             "\x83\xf9\x00"             /* cmp ecx, 0 */
                              "\x75\xf1"                 /* jnz 4005 */
+                             "\x83\xf9\x00"             /* cmp ecx, 0 */
+                             "\x75\xec"                 /* jnz 4005 */
                              "\xf4"                     /* hlt */
-                             "\xff\x05\x00\x00\x02\x00" /* 4015: inc dword [20000h] */
+                             "\xff\x05\x00\x00\x02\x00" /* 401a: inc dword [20000h] */
                              "\x85\xc9"                 /* test ecx, ecx */
                              "\x74\x01"                 /* jz */
                              "\x40"                     /* inc eax */
                              "\xc3" /* ret */;
   mem_dma_write(b.m->mem, START, code, sizeof code);
+  mem_dma_write(b.m->mem, START + MEM_PAGE, "\xc3", 1);
   b.cpu->eip = b.cpu->next_eip = START;
   b.cpu->icount_limit = 200000;
   for (int i = 0; i < 1000 && !b.cpu->halted && cpu_icount(b.cpu) < b.cpu->icount_limit; i++)
@@ -282,6 +290,7 @@ START_TEST(test_mutants) {
                    {2, {0xff, 0x10}},
                    {2, {0x74, 0x20}},
                    {5, {0xe8, 0x10, 0, 0, 0}},
+                   {5, {0xe8, 0, 0x20, 0, 0}},
                    {5, {0xa1, 0, 0, 2, 0}},
                    {3, {0x0f, 0x28, 0x03}},
                    {2, {0xd3, 0x20}},

@@ -55,7 +55,7 @@ static bool without_match(struct mutant *m) { /* the jump to stub_miss becomes o
 static bool jump_register(struct mutant *m) {
   static const uint8_t low[] = {0, 2, 3, 4, 7}; /* r8, r10, r11, r12, r15 */
   const uint8_t *p = here(m);
-  if (p[0] != 0x41 || p[1] != 0xff)
+  if (p[0] != 0x41 || p[1] != 0xff || (p[2] & 0xf8) != 0xe0)
     return false;
   set_low3(here(m) + 2, 0, low[roll(m->d, 5)]);
   return true;
@@ -245,6 +245,25 @@ static bool exit_into_block(struct mutant *m) {
   }
   return false;
 }
+/* mov ecx, [key]; lea ecx, [rcx - key of the link]; jrcxz */
+static bool key_compared(const struct mutant *m, ptrdiff_t k) {
+  const cs_x86_op *op;
+  return is(m, k, X86_INS_MOV) && reg_is(m, k, 0, X86_REG_ECX) && (op = memory(m, k)) &&
+         op->mem.base == X86_REG_R14 && op->mem.disp == (int64_t)offsetof(struct cpu, jc_key) + 4 &&
+         is(m, k + 1, X86_INS_LEA) && is(m, k + 2, X86_INS_JRCXZ);
+}
+static bool key_not_compared(struct mutant *m) {
+  if (m->k == 0 || !key_compared(m, (ptrdiff_t)m->k - 1))
+    return false;
+  fill(m, "\xb9\0\0\0\0", 5); /* mov ecx, 0 */
+  return true;
+}
+static bool something_compared(struct mutant *m) {
+  if (!key_compared(m, (ptrdiff_t)m->k))
+    return false;
+  *disp_at(m, 1) = offsetof(struct cpu, eip);
+  return true;
+}
 static bool
 endless_loop(struct mutant *m) { /* back to the first guest instruction, behind the budget check */
   if (!rel_field(m, (ptrdiff_t)m->k) || m->insn[m->k].bytes[0] == 0xe8 || m->k < 4 ||
@@ -346,6 +365,8 @@ const struct operator flow_operators[] = {
     {"jump: to a stub that returns", jump_to_call_stub},
     {"call: of something else", call_of_something},
     {"exit: past the budget check", exit_into_block},
+    {"exit: key not compared", key_not_compared},
+    {"exit: something else compared", something_compared},
     {"jump: endless loop", endless_loop},
     {"stub: argument out of range", wrong_argument},
     {"instruction: forbidden", forbidden},

@@ -14,6 +14,7 @@ enum setup {
   SETUP_PAGED,   /* flat, paging: blocks are relative */
   SETUP_USER,    /* the same in ring 3 */
   SETUP_REAL,
+  SETUP_V86,
   SETUP_WINDOW,
   SETUP_WINDOW_USER,
   SETUPS

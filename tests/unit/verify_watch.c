@@ -224,8 +224,8 @@ static void play_call(greg_t *r) {
   bool flags = at(r, j->stub_pushf), moves = at(r, j->stub_sysenter) || at(r, j->stub_sysexit);
   for (int i = 0; i < 4; i++)
     flags |= at(r, j->stub_popf[i]);
-  if (!exec && !nothing && !flags && !moves && !at(r, j->stub_read) && !at(r, j->stub_write_check) &&
-      !at(r, j->stub_write_commit) && !at(r, j->stub_seg_check))
+  if (!exec && !nothing && !flags && !moves && !at(r, j->stub_read) && !at(r, j->stub_write) &&
+      !at(r, j->stub_write_check) && !at(r, j->stub_write_commit) && !at(r, j->stub_seg_check))
     escape("calls %#llx", (unsigned long long)r[REG_RIP]);
   if (exec && (uint64_t)r[REG_R8] >= j->insn_count)
     escape("calls for instruction %#llx", (unsigned long long)r[REG_R8]);

@@ -247,7 +247,15 @@ static bool make_ldt(void) {
   return true;
 }
 
+/* The core's own handler of SIGFPE, installed at its first use, must be the one found, not the one that finds ours. */
+static void use_hostfpu(void) {
+  static const uint8_t fnop[2] = {0xd9, 0xd0};
+  struct hostfpu_x87 op = {.state = {.fcw = 0x37f}};
+  hostfpu_x87(fnop, sizeof fnop, &op);
+}
+
 static void install_handlers(void) {
+  use_hostfpu();
   static uint8_t stack[65536];
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
   sigaltstack(&alternate, NULL);

@@ -99,7 +99,7 @@ HANDLER(POPF) {
 
 HANDLER(ENTER_Iw_Ib) {
   uint32_t size = in->opsize, mask = stack_mask(cpu), sp = cpu->gpr[ESP], bp = cpu->gpr[EBP];
-  uint32_t level = in->imm2 & 31, frame = sp - size;
+  uint32_t level = in->imm2 & 31, frame = (sp & ~mask) | ((sp - size) & mask);
   vmem_write(cpu, SS, frame & mask, in->opsize, bp);
   sp = frame;
   for (uint32_t i = 1; i < level; i++) {

@@ -117,6 +117,28 @@ user:
   show ebx
   newline
 ;= wrap16 5555fffe 00007777 00008888
+  ; ENTER around the wrap: the frame pointer keeps the upper half of ESP
+  say "enter wrap "
+  mov edx, esp
+  mov bx, L_STACK
+  mov ss, bx
+  mov esp, 0x55550000
+  mov ebp, 0x12345678
+  enter 4, 1
+  mov esi, ebp
+  mov edi, esp
+  leave
+  mov ecx, esp
+  mov ax, U_DATA
+  mov ss, ax
+  mov esp, edx
+  show esi
+  show edi
+  show ebp
+  show ecx
+  show [0x35ff8]
+  newline
+;= enter wrap 5555fffc 5555fff4 12345678 55550000 5555fffc
   ; A doubleword at FFFEh crosses the limit: #SS(0). IRET to a 16-bit stack restores SP only, so the upper half of
   ; ESP is then the handler's, as on hardware.
   say "straddle "

@@ -5,8 +5,7 @@
  */
 #include "translate/verify_flow.h"
 
-/* Whoever comes next finds the guest's registers, with zero upper halves, and nothing of the host's in them.
- */
+/* Whoever comes next finds 32 bits of the guest in each of its registers, and nothing of the host. */
 static bool guest_registers(struct verifier *v, const struct vstate *s) {
   for (int r = 0; r < 8; r++)
     if (!v_is32(&s->reg[host_gpr[r]]))
@@ -47,30 +46,40 @@ static bool check_exec(struct verifier *v, struct vstate *s) {
   return true;
 }
 
+/* SYSENTER, SYSEXIT: RCX says whether it was done, see v_split. */
+static bool call_transition(struct verifier *v, struct vstate *s) {
+  if (!guest_registers(v, s))
+    return false;
+  vs_forget_host(s);
+  s->moved = 1;
+  s->reg[RCX] = v_value(V_MOVED);
+  s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R15] = v_fresh(v);
+  s->reg[R11] = v_value(V_ANY);
+  return true;
+}
+
+/* PUSHF, POPF: no C, no faults; numbers in the scratch registers. */
+static bool call_flags(struct verifier *v, struct vstate *s, bool takes_r11) {
+  if (!guest_registers(v, s))
+    return false;
+  if (takes_r11 && !v_is32(&s->reg[R11]))
+    return v_fail(v, "call with a value of the host");
+  s->reg[RCX] = v_fresh(v), s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R11] = v_fresh(v);
+  return true;
+}
+
 bool v_call(struct verifier *v, struct vstate *s) {
   const struct jit *j = v->j;
   const uint8_t *target = v->now->target;
   if (is_stub(v, target, j->stub_fpu_load))
     return true; /* changes nothing else */
-  bool flags = is_stub(v, target, j->stub_pushf);
+  if (is_stub(v, target, j->stub_sysenter) || is_stub(v, target, j->stub_sysexit))
+    return call_transition(v, s);
+  if (is_stub(v, target, j->stub_pushf))
+    return call_flags(v, s, false);
   for (int i = 0; i < 4; i++)
-    flags |= is_stub(v, target, j->stub_popf[i]);
-  if (is_stub(v, target, j->stub_sysenter) || is_stub(v, target, j->stub_sysexit)) {
-    if (!guest_registers(v, s))
-      return false;
-    vs_forget_host(s);
-    s->moved = 1;
-    s->reg[RCX] = v_value(V_MOVED);
-    s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R15] = v_fresh(v);
-    s->reg[R11] = v_value(V_ANY);
-    return true;
-  }
-  if (flags) { /* no C, no faults; leaves numbers in these */
-    if (!guest_registers(v, s) || (!v_is32(&s->reg[R11]) && !is_stub(v, target, j->stub_pushf)))
-      return v->failed ? false : v_fail(v, "call with a value of the host");
-    s->reg[RCX] = v_fresh(v), s->reg[R8] = v_fresh(v), s->reg[R9] = v_fresh(v), s->reg[R11] = v_fresh(v);
-    return true;
-  }
+    if (is_stub(v, target, j->stub_popf[i]))
+      return call_flags(v, s, true);
   bool exec = is_stub(v, target, j->stub_exec), segment = is_stub(v, target, j->stub_seg_check);
   if (!exec && !segment && !is_stub(v, target, j->stub_read) && !is_stub(v, target, j->stub_write_check) &&
       !is_stub(v, target, j->stub_write_commit) && !is_stub(v, target, j->stub_write))

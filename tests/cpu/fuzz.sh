@@ -28,7 +28,7 @@ fuzz() {
   fi
 }
 
-for engine in ${FUZZ_ENGINES:-interp tlb window,hot=on}; do
+for engine in ${FUZZ_ENGINES:-interp tlb,verify=on window,hot=on,verify=on}; do
   if [ -n "${FUZZ_CASES:-}" ]; then
     fuzz "$engine" all -n "$FUZZ_CASES" -s "${FUZZ_SEED:-1}"
     continue

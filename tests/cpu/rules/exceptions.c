@@ -10,6 +10,7 @@
 #define PAGE_TABLE 0x101000u
 #define MOVED_IDT 0x82f90u /* vectors 0-13 on a page that is absent, 14 and above on the next */
 #define REACHED 0xf0u      /* the vector that the handlers in ring 1 use to tell */
+#define INTR_VECTOR 0x33
 #define HANDLER1 (OTHER_CODE + 0x20)
 
 struct cause {
@@ -17,24 +18,27 @@ struct cause {
   int vector;
   uint8_t code[12];
   bool trap, soft; /* EIP is behind it; raised by INT n and its kin: never the first of a double fault */
+  uint32_t pin;    /* PEND_*, for interrupts */
 };
 
 /* In ring 3, with ES null, AX = S_TEST (absent data), BX = S_TSS, CX = 0, ESI = an absent page, EDI = odd. */
 static const struct cause causes[] = {
-    {"#DE", EXC_DE, {0xf7, 0xf1}, false, false}, /* div ecx */
-    {"#DB", EXC_DB, {0xf1}, true, true},         /* INT1 */
-    {"#BP", EXC_BP, {0xcc}, true, true},
-    {"#OF", EXC_OF, {0xb0, 0x7f, 0x04, 0x01, 0xce}, true, true}, /* mov al, 7fh; add al, 1; into */
-    {"#BR", EXC_BR, {0x62, 0x05, 0, 0, 5, 0}, false, false},     /* bound eax, [DATA] */
-    {"#UD", EXC_UD, {0x0f, 0x0b}, false, false},
-    {"#NM", EXC_NM, {0xd9, 0xe8}, false, false},       /* fld1 under TS */
-    {"#NP", EXC_NP, {0x8e, 0xd8}, false, false},       /* mov ds, ax */
-    {"#SS", EXC_SS, {0x36, 0x8a, 0x02}, false, false}, /* mov al, [ss:edx] beyond the limit */
-    {"#GP", EXC_GP, {0xf4}, false, false},
-    {"#PF", EXC_PF, {0x8a, 0x06}, false, false},
-    {"#AC", EXC_AC, {0x8b, 0x07}, false, false}, /* mov eax, [edi] */
-    {"int 14", EXC_PF, {0xcd, 14}, true, true},  /* no page fault: nothing doubles */
-    {"int 13", EXC_GP, {0xcd, 13}, true, true},
+    {"#DE", EXC_DE, {0xf7, 0xf1}, false, false, 0}, /* div ecx */
+    {"#DB", EXC_DB, {0xf1}, true, true, 0},         /* INT1 */
+    {"#BP", EXC_BP, {0xcc}, true, true, 0},
+    {"#OF", EXC_OF, {0xb0, 0x7f, 0x04, 0x01, 0xce}, true, true, 0}, /* mov al, 7fh; add al, 1; into */
+    {"#BR", EXC_BR, {0x62, 0x05, 0, 0, 5, 0}, false, false, 0},     /* bound eax, [DATA] */
+    {"#UD", EXC_UD, {0x0f, 0x0b}, false, false, 0},
+    {"#NM", EXC_NM, {0xd9, 0xe8}, false, false, 0},       /* fld1 under TS */
+    {"#NP", EXC_NP, {0x8e, 0xd8}, false, false, 0},       /* mov ds, ax */
+    {"#SS", EXC_SS, {0x36, 0x8a, 0x02}, false, false, 0}, /* mov al, [ss:edx] beyond the limit */
+    {"#GP", EXC_GP, {0xf4}, false, false, 0},
+    {"#PF", EXC_PF, {0x8a, 0x06}, false, false, 0},
+    {"#AC", EXC_AC, {0x8b, 0x07}, false, false, 0}, /* mov eax, [edi] */
+    {"NMI", EXC_NMI, {0x90, 0x90}, false, false, PEND_NMI},
+    {"INTR", INTR_VECTOR, {0x90, 0x90}, false, false, PEND_INTR},
+    {"int 14", EXC_PF, {0xcd, 14}, true, true, 0}, /* no page fault: nothing doubles */
+    {"int 13", EXC_GP, {0xcd, 13}, true, true, 0},
 };
 
 enum obstacle {
@@ -116,6 +120,11 @@ static struct second second_fault(const struct cause *c, enum obstacle what) {
   }
 }
 
+static int acknowledge(void *opaque) {
+  cpu_set_intr(opaque, false);
+  return INTR_VECTOR;
+}
+
 static void set_up(struct bed *b, const struct cause *c) {
   bed_tables(b);
   pages(b);
@@ -142,6 +151,12 @@ static void set_up(struct bed *b, const struct cause *c) {
   seg_update_room(&p->seg[SS], false);
   if (c->vector == EXC_AC)
     p->eflags |= FL_AC;
+  if (c->pin) {
+    p->eflags |= FL_IF;
+    p->intr_ack = acknowledge;
+    p->intr_ack_opaque = p;
+    p->pending |= c->pin;
+  }
   cpu_update_mode(p);
 }
 
@@ -188,6 +203,30 @@ static void page_fault_twice(struct bed *b) {
   verdict(b, b->cpu->cr2 >> 12 == 0x71, "CR2 of the second page fault: %08x", b->cpu->cr2);
 }
 
+/* The handler of double faults as a task: its stack gets the error code, the old TSS the state of the
+ * culprit. */
+static void double_fault_task(struct bed *b) {
+  const struct cause *c = &causes[0];
+  set_up(b, c);
+  obstruct(b, c->vector, GATE_ABSENT);
+  put_zero(b, TSS_B, 0x68);
+  put32(b, TSS_B + 0x1c, PAGE_DIR);
+  put32(b, TSS_B + 0x20, HANDLERS + 16 * EXC_DF);
+  put32(b, TSS_B + 0x24, FL_1);
+  put32(b, TSS_B + 0x38, STACK(0) - 0x40);
+  for (uint32_t i = 0; i < 6; i++)
+    put32(b, TSS_B + 0x48 + 4 * i, i == CS ? R_CODE(0) : R_DATA(0));
+  put_gate(b, IDT + 8 * EXC_DF, S_TSS_B, 0, 0x85, 0);
+  tlb_flush(b->cpu, false);
+  struct outcome o = run(b, CODE);
+  verdict(b, o.vector == EXC_DF && o.error == 0, "double fault task: %02x(%x)", (unsigned)o.vector, o.error);
+  verdict(b, b->cpu->seg[TR].sel == S_TSS_B && get16(b, TSS_B) == S_TSS, "double fault task: TR %04x",
+          b->cpu->seg[TR].sel);
+  verdict(b, get32(b, TSS + 0x20) == CODE && get16(b, TSS + 0x4c) == R_CODE(3),
+          "double fault task: the culprit's EIP %x", get32(b, TSS + 0x20));
+  verdict(b, b->cpu->gpr[ESP] == STACK(0) - 0x44, "double fault task: ESP %x", b->cpu->gpr[ESP]);
+}
+
 /* An IDT that ends inside or before the vector; too short even for #DF: shutdown. */
 static void idt_limits(struct bed *b) {
   for (uint32_t vector = 0x20; vector < 0x28; vector++)
@@ -220,5 +259,6 @@ void rules_exceptions(struct bed *b) {
       one(b, &causes[i], what, true);
     }
   page_fault_twice(b);
+  double_fault_task(b);
   idt_limits(b);
 }

@@ -114,7 +114,8 @@ static void flag_writes(struct bed *b) {
     bed_ring(b, cpl);
     uint32_t start = FL_1 | iopl << 12 | (before ? FL_IF : 0) | FL_RF;
     b->cpu->eflags = start;
-    uint32_t image = on ? IMAGE | FL_AC | FL_ID | FL_VIF | FL_VIP : 0, at = b->cpu->gpr[ESP];
+    uint32_t image = on ? IMAGE | FL_AC | FL_ID | FL_VIF | FL_VIP | (iret && cpl == 0 ? 0 : FL_VM) : 0,
+             at = b->cpu->gpr[ESP];
     if (iret) { /* to a place that 16 bits can name */
       put8(b, 0x4900, 0xcc);
       uint32_t size = wide ? 4 : 2;

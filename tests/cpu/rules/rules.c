@@ -165,7 +165,7 @@ struct outcome run(struct bed *b, uint32_t eip) {
   o.eip = get32(b, frame);
   o.cs = get16(b, frame + 4);
   o.eflags = get32(b, frame + 8);
-  if ((o.cs & 3) != 0 || outer != 0 || v86) {
+  if ((o.cs & 3) != 0 || outer != 0 || v86 || (o.eflags & FL_VM)) {
     o.esp = get32(b, frame + 12);
     o.ss = get16(b, frame + 16);
   }

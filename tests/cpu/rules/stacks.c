@@ -88,6 +88,24 @@ static void room(struct bed *b, enum event e, bool down) {
   }
 }
 
+/* A 16-bit stack wraps within its 64 KB. */
+static void wrap16(struct bed *b, enum event e) {
+  uint32_t need = e == BY_CALL ? 16 : 20;
+  for (uint32_t have = 0; have <= 40; have += 2) {
+    bed_tables(b);
+    bed_ring(b, 3);
+    put_desc(b, S_TARGET, NEW_STACK, 0xffff, 0xb3, 0);
+    set_stack(b, true, S_TARGET | 1, 0xabcd0000 | have);
+    struct outcome o = enter_ring1(b, e);
+    bool split = (have & 3) && have < need; /* a doubleword would cross the end */
+    expect(b, &o, split ? EXC_SS : END, S_TARGET | (e == BY_EXCEPTION), "event %d: 16-bit stack at %x", e,
+           have);
+    if (!split)
+      verdict(b, o.esp == (0xabcd0000 | ((have - need) & 0xffff)), "event %d: 16-bit stack at %x: %08x", e,
+              have, o.esp);
+  }
+}
+
 /* A TSS that ends before or inside the field. */
 static void tss_limit(struct bed *b, enum event e, bool tss32) {
   uint32_t last = tss32 ? 12 + 5 : 6 + 3;
@@ -156,6 +174,7 @@ void rules_stacks(struct bed *b) {
       }
     room(b, e, false);
     room(b, e, true);
+    wrap16(b, e);
     tss_limit(b, e, true);
     tss_limit(b, e, false);
     selectors(b, e);

@@ -323,6 +323,47 @@ static void page_faults(struct bed *b, const struct plan *p) {
   }
 }
 
+/* --- V86 tasks --- */
+
+static void to_v86(struct bed *b, enum way way) {
+  struct plan p = {way, true, true};
+  prepare(b, &p);
+  put32(b, TSS_B + 0x24, FL_VM | FL_1 | FL_CF | 0x3000);
+  put32(b, TSS_B + 0x38, 0x7000);
+  for (uint32_t i = 0; i < 6; i++)
+    put32(b, TSS_B + 0x48 + 4 * i, i == CS || i == SS ? 0 : 0x4321 + i);
+  struct outcome o = switch_task(b, &p);
+  expect(b, &o, END, 0, "%s to a V86 task", way_names[way]);
+  if (o.vector != END)
+    return;
+  verdict(b, o.eip == TARGET + 1 && o.cs == 0 && (o.esp & 0xffff) == (way == BY_EXCEPTION ? 0x6ffc : 0x7000),
+          "V86 task: CS:EIP %04x:%08x ESP %08x", o.cs, o.eip, o.esp);
+  verdict(b, o.eflags == (FL_VM | FL_1 | FL_CF | 0x3000 | (nests(way) ? FL_NT : 0)), "V86 task: EFLAGS %08x",
+          o.eflags);
+  static const int order[] = {ES, DS, FS, GS}; /* behind SS in the frame */
+  for (uint32_t i = 0; i < 4; i++)
+    verdict(b, get32(b, o.frame + 20 + 4 * i) == 0x4321u + (unsigned)order[i], "V86 task: segment %u", i);
+}
+
+/* INT n leaves V86 mode through a task gate: everything is in the old TSS. */
+static void from_v86(struct bed *b) {
+  struct plan p = {BY_INT, true, true};
+  prepare(b, &p);
+  bed_v86(b, 3);
+  put_code(b, 0x7800, (uint8_t[]){0xcd, VECTOR}, 2);
+  for (int i = FS; i <= GS; i++)
+    seg_make_v86(&b->cpu->seg[i], (uint16_t)(0x1110 + i));
+  uint32_t flags = b->cpu->eflags;
+  struct outcome o = run(b, 0x7800);
+  expect(b, &o, END, 0, "from a V86 task");
+  verdict(b,
+          get32(b, TSS + 0x20) == 0x7802 && get32(b, TSS + 0x24) == flags && get32(b, TSS + 0x38) == 0x7000,
+          "V86 task saved: EIP %x EFLAGS %x", get32(b, TSS + 0x20), get32(b, TSS + 0x24));
+  verdict(b, get16(b, TSS + 0x48 + 4 * FS) == 0x1110 + FS && get16(b, TSS + 0x48 + 4 * CS) == 0,
+          "V86 task saved: FS");
+  verdict(b, !(o.eflags & FL_VM) && o.cs == R_CODE(3), "from V86: EFLAGS %x", o.eflags);
+}
+
 void rules_tasks(struct bed *b) {
   put_code(b, AT_JMP, (uint8_t[]){0xff, 0x2b, 0xcc}, 3);
   put_code(b, AT_CALL, (uint8_t[]){0xff, 0x1b, 0xcc}, 3);
@@ -337,4 +378,7 @@ void rules_tasks(struct bed *b) {
     behind_switch(b, &p);
     page_faults(b, &p);
   }
+  for (enum way way = 0; way < WAYS; way++)
+    to_v86(b, way);
+  from_v86(b);
 }

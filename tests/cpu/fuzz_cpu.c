@@ -3,15 +3,16 @@
  * Random user-mode instruction sequences, generated from the instruction table, on the host's processor and
  * in an engine: registers, flags, segments, x87, SSE, memory and the exception must agree bit for bit.
  *
- *   cpu-fuzzer [-e ENGINE[,OPTIONS]] [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-r REPEATS] [-f
- * FAILURES]
- * [-x] [-v]
+ *   cpu-fuzzer [-e ENGINE[,OPTIONS]] [-n CASES] [-s SEED] [-i NAME] [-c CLASS] [-l LENGTH] [-k RUNS]
+ *              [-f FAILURES] [-v]
+ *   cpu-fuzzer -r REPEATS [OPTION]...
+ *   cpu-fuzzer -x
  *
  * Case k of seed s is case 0 of seed s + k, which is how a mismatch is reported, with the shortest program
  * found that still shows it. -i and -c (fpu, mmx, sse, int) choose rows by the beginning of their name and by
  * class; -l is the longest sequence. -r does a sweep instead: each row in each form (register or memory,
- * operand and address size) so many times, alone. -f ends after so many failures; -x lists the rows left out,
- * with the reason.
+ * operand and address size) so many times, alone. -k runs each program so often in the engine, which may have
+ * optimised it by then. -f ends after so many failures; -x lists the rows left out, with the reason.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static uint16_t rows[INSN_COUNT];
 static unsigned row_count;
 static struct guest *guest;
 static uint8_t code_page[NATIVE_CODE_SIZE], data_area[NATIVE_DATA_SIZE];
+static unsigned guest_runs = 1;
 static uint64_t compared, failed;
 static struct {
   struct leniency lenient;
@@ -79,11 +81,15 @@ static void run_both(struct test_case *t, struct result *r) {
   lay_out(t, code_page, data_area);
   memcpy((void *)(uintptr_t)NATIVE_CODE, code_page, sizeof code_page);
   memcpy((void *)(uintptr_t)NATIVE_DATA, data_area, sizeof data_area);
-  guest_put_code(guest, code_page);
-  guest_put_data(guest, data_area);
-  r->host.state = r->guest.state = t->state;
+  r->host.state = t->state;
   native_run(&r->host.state);
-  guest_run(guest, &r->guest.state, STEPS);
+  for (unsigned i = 0; i < guest_runs; i++) {
+    if (i == 0 || memcmp(guest->code, code_page, sizeof code_page) != 0)
+      guest_put_code(guest, code_page);
+    guest_put_data(guest, data_area);
+    r->guest.state = t->state;
+    guest_run(guest, &r->guest.state, STEPS);
+  }
   r->host.code = (const uint8_t *)(uintptr_t)NATIVE_CODE;
   r->host.data = (const uint8_t *)(uintptr_t)NATIVE_DATA;
   r->guest.code = guest->code;
@@ -160,7 +166,7 @@ static void print_case(const struct test_case *t) {
 }
 
 static void print_command(const struct options *o, const struct recipe *recipe, uint64_t seed) {
-  printf("  again: cpu-fuzzer -e %s -s %llu", o->engine, (unsigned long long)seed);
+  printf("  again: cpu-fuzzer -e %s -k %u -s %llu", o->engine, guest_runs, (unsigned long long)seed);
   if (recipe->sweep)
     printf(" -r 1 -i %s\n", insn_names[recipe->rows[0]]);
   else
@@ -213,7 +219,7 @@ static void run_case(const struct recipe *recipe, uint64_t seed, const struct op
 
 static void parse(struct options *o, int argc, char **argv) {
   int c;
-  while ((c = getopt(argc, argv, "n:s:i:c:e:f:l:r:xv")) != -1) {
+  while ((c = getopt(argc, argv, "n:s:i:c:e:f:k:l:r:xv")) != -1) {
     switch (c) {
     case 'n': o->cases = strtoull(optarg, NULL, 0); break;
     case 's': o->seed = strtoull(optarg, NULL, 0); break;
@@ -221,6 +227,7 @@ static void parse(struct options *o, int argc, char **argv) {
     case 'c': o->class_name = optarg; break;
     case 'e': o->engine = optarg; break;
     case 'f': o->failures = (unsigned)strtoul(optarg, NULL, 0); break;
+    case 'k': guest_runs = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'l': o->length = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'r': o->repeats = (unsigned)strtoul(optarg, NULL, 0); break;
     case 'x': o->list_excluded = true; break;
@@ -228,6 +235,8 @@ static void parse(struct options *o, int argc, char **argv) {
     default: exit(2);
     }
   }
+  if (guest_runs == 0)
+    guest_runs = 1;
   if (o->length == 0 || o->length > PIECES_MAX)
     o->length = PIECES_MAX;
 }

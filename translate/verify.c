@@ -242,7 +242,7 @@ static bool link_targets(struct verifier *v, uint32_t n, int slot) {
   struct vinsn *in = &v->insns[n];
   const struct link *l = &v->j->links[v->b->link_first + (uint32_t)slot];
   const uint8_t *stub = jit_to_rx(v->j, l->stub);
-  in->link = (int8_t)slot;
+  in->link = (int16_t)slot;
   if (stub < v->b->host || stub >= v->b->host + v->b->host_size)
     return v_fail(v, "exit stub outside of the block");
   if (l->to && (!l->to->valid || l->to->mode != v->b->mode || l->to->cs_limit != v->b->cs_limit))

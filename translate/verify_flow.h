@@ -89,7 +89,7 @@ struct vinsn {
   struct vop op[3];
   int32_t next[3]; /* successors in the block (instruction numbers), -1 = none: falls through, jumps to, link
                       stub */
-  int16_t link;     /* block->out[] of this exit, or -1 */
+  int16_t link;    /* which of the block's exits this branch is, or -1 */
   const uint8_t *target; /* of a direct branch, executable alias */
   struct vstate *state;
   uint8_t mark;

@@ -79,6 +79,14 @@ static void privileged(struct bed *b) {
     struct outcome o = run(b, LOW);
     int want = where & NEED_PE ? EXC_UD : where & ANY_RING ? END : EXC_GP;
     expect(b, &o, want, 0, "%s in V86 mode", instructions[i].name);
+    bed_real(b);
+    operands(b);
+    b->cpu->gpr[EAX] = 0; /* LMSW: PE stays clear */
+    b->cpu->gpr[EBX] = 0x7100;
+    put16(b, 0x7100, 0x3ff);
+    put32(b, 0x7102, 0);
+    o = run(b, LOW);
+    expect(b, &o, where & REAL ? END : EXC_UD, 0, "%s in real mode", instructions[i].name);
   }
 }
 

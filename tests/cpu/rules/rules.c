@@ -141,6 +141,22 @@ void bed_v86(struct bed *b, unsigned iopl) {
   cpu_update_mode(c);
 }
 
+void bed_real(struct bed *b) {
+  struct cpu *c = b->cpu;
+  bed_ring(b, 0);
+  c->cr0 = CR0_ET | CR0_NE;
+  tlb_flush(c, false);
+  for (int i = ES; i <= GS; i++) {
+    c->seg[i] = (struct seg){.limit = 0xffff, .attr = SEG_P | SEG_S | SEG_RW | SEG_A};
+    seg_update_room(&c->seg[i], false);
+  }
+  for (uint32_t v = 0; v < 256; v++)
+    put32(b, 4 * v, HANDLERS + 16 * v);
+  c->idtr = (struct dtr){.base = 0, .limit = 0x3ff};
+  c->gpr[ESP] = 0x7000;
+  cpu_update_mode(c);
+}
+
 static bool has_error(int vector) {
   return vector == EXC_DF || (vector >= EXC_TS && vector <= EXC_PF) || vector == EXC_AC;
 }
@@ -156,6 +172,14 @@ struct outcome run(struct bed *b, uint32_t eip) {
   if (c->shutdown || !c->halted || at > 256 * 16)
     return o;
   o.vector = (int)(at / 16);
+  if (!(c->cr0 & CR0_PE)) {
+    o.frame = c->seg[SS].base + (c->gpr[ESP] & 0xffff);
+    o.eip = get16(b, o.frame);
+    o.cs = get16(b, o.frame + 2);
+    o.eflags = get16(b, o.frame + 4);
+    o.esp = (c->gpr[ESP] + 6) & 0xffff;
+    return o;
+  }
   uint32_t frame = c->seg[SS].base + (c->seg[SS].attr & SEG_DB ? c->gpr[ESP] : c->gpr[ESP] & 0xffff);
   if (has_error(o.vector)) {
     o.error = get32(b, frame);
@@ -233,7 +257,7 @@ static const struct {
 } groups[] = {
     {"loads", rules_loads},         {"transfers", rules_transfers},   {"stacks", rules_stacks},
     {"limits", rules_limits},       {"paging", rules_paging},         {"tasks", rules_tasks},
-    {"privilege", rules_privilege}, {"exceptions", rules_exceptions},
+    {"privilege", rules_privilege}, {"exceptions", rules_exceptions}, {"real", rules_real},
 };
 
 int main(int argc, char **argv) {

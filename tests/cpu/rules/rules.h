@@ -57,7 +57,7 @@ enum {
 struct outcome {
   int vector;
   uint32_t error;                    /* 0 for vectors without */
-  uint32_t eip, cs, eflags, esp, ss; /* as pushed; esp and ss from outer rings only */
+  uint32_t eip, cs, eflags, esp, ss; /* as pushed; esp and ss from outer rings only, and SP from real mode */
   uint32_t frame;                    /* linear address of what was pushed */
 };
 
@@ -89,6 +89,7 @@ void put_code(struct bed *b, uint32_t pa, const void *code, size_t size); /* onl
 /* Everything as at the start: tables, protected mode without paging, ring `cpl` with flat segments. */
 void bed_tables(struct bed *b);
 void bed_ring(struct bed *b, unsigned cpl);
+void bed_real(struct bed *b); /* all segments 0, SP = 7000h, vectors at 0 */
 void bed_v86(struct bed *b, unsigned iopl); /* all segments 0, SP = 7000h */
 /* As MOV to CR0 and so on would, without their checks. */
 void bed_control(struct bed *b, uint32_t cr0, uint32_t cr3, uint32_t cr4, uint64_t efer);
@@ -111,5 +112,6 @@ void rules_paging(struct bed *b);
 void rules_tasks(struct bed *b);
 void rules_privilege(struct bed *b);  /* IOPL, V86, VME, PVI, I/O permissions */
 void rules_exceptions(struct bed *b); /* double faults */
+void rules_real(struct bed *b); /* real mode */
 
 #endif

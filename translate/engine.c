@@ -181,6 +181,7 @@ static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
 
 static void step(struct jit *j) {
   j->stat.steps++;
+  jit_fpu_settle(j->cpu);
   interp_step(j->cpu);
 }
 
@@ -265,6 +266,8 @@ static bool turn(struct jit *j, uint32_t *link) {
     return false;
   if (cpu_event_deliverable(cpu)) {
     *link = 0;
+    if (cpu->pending & PEND_INIT)
+      jit_fpu_settle(cpu);
     cpu_deliver_events(cpu);
     return true;
   }
@@ -344,6 +347,7 @@ static void jit_run(struct cpu *cpu) {
     if (!more)
       break;
   }
+  jit_fpu_settle(cpu);
   cpu->fault_env = outer;
 }
 

@@ -320,8 +320,13 @@ static void emit_cold_core(struct gen *g, struct cold *c) {
   }
   emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
   uint8_t *leave = emit_jrcxz(e);
-  if (c->reload_fpu)
+  if (c->reload_fpu) { /* if the core has settled it */
+    emit_load(e, RCX, CPU_FIELD(fpu_loaded));
+    uint8_t *settled = emit_jrcxz(e);
+    emit_jmp_to(e, c->resume);
+    emit_patch8(settled, e->p);
     emit_call_to(e, j->stub_fpu_load);
+  }
   emit_jmp_to(e, c->resume);
   emit_patch8(leave, e->p);
   emit_jmp_to(e, j->stub_exit);

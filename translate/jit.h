@@ -15,7 +15,10 @@
  * every TLB probe, limit check and budget check needs one. Nothing that the generator adds between two
  * guest instructions may change EFLAGS.
  *
- * If cpu->fpu_loaded is set, the host's x87, MMX, XMM0-7 and MXCSR hold the guest's; else cpu->fx does.
+ * If cpu->fpu_loaded is FPU_LOADED, the host's x87, MMX, XMM0-7 and MXCSR hold the guest's; if 0, cpu->fx does.
+ * While the engine's C code runs it may be FPU_PARKED: what C uses of the unit, XMM0-7 and MXCSR, is in cpu->fx, the
+ * rest still in the host's registers, because saving and loading all takes 250 ns. Whoever needs cpu->fx calls
+ * jit_fpu_settle first; so does the engine before it returns.
  */
 #ifndef TRANSLATE_JIT_H
 #define TRANSLATE_JIT_H
@@ -25,6 +28,8 @@
 #include "translate/emit.h"
 
 #define BUDGET_BASE (1ull << 44)
+#define FPU_LOADED 1u
+#define FPU_PARKED 2u
 #define NO_PAGE 0xffffffffu
 #define BLOCK_MAX_INSNS 64u
 #define INSN_HOST_MAX 512u /* upper bound of hot + cold host bytes of one guest instruction */
@@ -217,6 +222,8 @@ void jit_rekey(struct cpu *cpu);
 static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mode) {
   return &j->hints[(pa * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> 20 & (SITE_HINTS - 1)];
 }
+
+void jit_fpu_settle(struct cpu *cpu); /* the guest's FPU state to cpu->fx; stubs.c */
 
 /* RF holds for one instruction. Without breakpoints only what pushes EFLAGS can see it, so translated code runs with it
  * set, and it is cleared as soon as C looks. */

@@ -142,8 +142,11 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   uint32_t left = left_of(info), start = cpu->eip, mode = cpu->mode;
   uint64_t before = j->stat.invalidated, key = cpu->jc_key;
   sync_count(cpu, info);
+  enum insn_class cls = insn_describe(in)->cls;
+  if (cls == CL_FPU || cls == CL_MMX || cls == CL_SSE)
+    jit_fpu_settle(cpu);
   j->stat.exec_calls++;
-  j->stat.exec_class[insn_describe(in)->cls]++;
+  j->stat.exec_class[cls]++;
   uint32_t rf = cpu->eflags & FL_RF;
   bool retired = interp_execute(cpu, in);
   if (__builtin_expect((rf | cpu->eflags) & FL_RF, 0) && retired) {

@@ -52,10 +52,9 @@ static void fill_guest(struct emitter *e, bool all) {
 }
 
 /* If the guest's FPU state is in the host's registers: save it, keep its guest pointers, and give C a clean
- * unit. Sets scratch[SCR_FPU] to whether it was. Changes RCX, R8, R9, EFLAGS. */
+ * unit. Changes RCX, R8, R9, EFLAGS. */
 static void fpu_unload(struct emitter *e) {
   emit_load(e, RCX, CPU_FIELD(fpu_loaded));
-  emit_store(e, CPU_FIELD(scratch[SCR_FPU]), RCX);
   emit_op_rr(e, 0, OM_1, 0x85, RCX, RCX); /* test ecx, ecx */
   uint8_t *skip = emit_jcc32(e, 4);
   emit_load64(e, R8, CPU_FIELD(fx.fip)); /* FIP, FCS */
@@ -74,7 +73,47 @@ static void fpu_unload(struct emitter *e) {
 
 static void fpu_reload(struct emitter *e) {
   emit_op_rm(e, 0, OM_0F, 0xae, 1, CPU_FIELD(fx)); /* fxrstor [fx] */
-  emit_store_imm(e, CPU_FIELD(fpu_loaded), 1);
+  emit_store_imm(e, CPU_FIELD(fpu_loaded), FPU_LOADED);
+}
+
+static void load_mxcsr(struct emitter *e, struct host_mem m) { emit_op_rm(e, 0, OM_0F, 0xae, 2, m); }
+
+/* Around C that computes with integers: what it may use of the FPU. Changes RCX. */
+static void fpu_park(struct emitter *e) {
+  emit_load(e, RCX, CPU_FIELD(fpu_loaded));
+  emit_op_rr(e, 0, OM_1, 0x85, RCX, RCX); /* test ecx, ecx */
+  uint8_t *skip = emit_jcc32(e, 4);
+  for (int i = 0; i < 8; i++)
+    emit_op_rm(e, 0, OM_0F, 0x29, i, CPU_FIELD(fx.xmm[i])); /* movaps [xmm], xmm */
+  emit_op_rm(e, 0, OM_0F, 0xae, 3, CPU_FIELD(fx.mxcsr)); /* stmxcsr */
+  emit_store_imm(e, CPU_FIELD(scratch[SCR_INFO]), 0x1f80);
+  load_mxcsr(e, CPU_FIELD(scratch[SCR_INFO]));
+  emit_store_imm(e, CPU_FIELD(fpu_loaded), FPU_PARKED);
+  emit_patch32(skip, e->p);
+}
+
+/* Load again what is parked. Changes EFLAGS. */
+static void fpu_unpark(struct emitter *e) {
+  emit_op_rm(e, 0, OM_1, 0x83, 7, CPU_FIELD(fpu_loaded)); /* cmp [fpu_loaded], FPU_PARKED */
+  e8(e, FPU_PARKED);
+  uint8_t *skip = emit_jcc32(e, 5);
+  for (int i = 0; i < 8; i++)
+    emit_op_rm(e, 0, OM_0F, 0x28, i, CPU_FIELD(fx.xmm[i]));
+  load_mxcsr(e, CPU_FIELD(fx.mxcsr));
+  emit_store_imm(e, CPU_FIELD(fpu_loaded), FPU_LOADED);
+  emit_patch32(skip, e->p);
+}
+
+void jit_fpu_settle(struct cpu *cpu) {
+  struct fxsave now;
+  if (cpu->fpu_loaded != FPU_PARKED)
+    return;
+  __asm__ volatile("fxsave %0\n\tfninit" : "=m"(now));
+  cpu->fx.fcw = now.fcw;
+  cpu->fx.fsw = now.fsw;
+  cpu->fx.ftw = now.ftw;
+  memcpy(cpu->fx.st, now.st, sizeof now.st);
+  cpu->fpu_loaded = 0;
 }
 
 static const uint8_t callee_saved[6] = {RBX, RBP, R12, R13, R14, R15};
@@ -91,6 +130,7 @@ static void make_enter(struct emitter *e) {
   adjust_rsp(e, ALU_SUB);
   emit_mov_rr64(e, R14, RDI);
   emit_store64(e, CPU_FIELD(scratch[SCR_ENTRY]), RSI);
+  fpu_unpark(e);
   emit_store_imm(e, CPU_FIELD(scratch[SCR_LINK]), 0);
   emit_mov_imm(e, R13, 44);
   emit_load64(e, R12, CPU_FIELD(budget));
@@ -101,7 +141,7 @@ static void make_enter(struct emitter *e) {
 static void make_exit(struct emitter *e) {
   spill_guest(e);
   emit_store64(e, CPU_FIELD(budget), R12);
-  fpu_unload(e);
+  fpu_park(e);
   adjust_rsp(e, ALU_ADD);
   for (int i = 5; i >= 0; i--)
     emit_pop64(e, callee_saved[i]);
@@ -110,7 +150,7 @@ static void make_exit(struct emitter *e) {
 
 /*
  * call: ECX = info, R9D = EIP of the instruction, R8 = argument. Calls fn(cpu, r8, info), stores its result
- * in scratch[SCR_STAY]. R8 and R11 survive. `reload_all`: fn may change guest registers and reads FPU state.
+ * in scratch[SCR_STAY]. R8 and R11 survive. `reload_all`: fn may change guest registers, and may settle the FPU state.
  */
 static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, uint32_t), bool reload_all) {
   emit_store(e, CPU_FIELD(eip), R9);
@@ -119,7 +159,7 @@ static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, 
   emit_mov_rr(e, R11, RCX);
   spill_guest(e);
   emit_store64(e, CPU_FIELD(budget), R12);
-  fpu_unload(e);
+  fpu_park(e);
   adjust_rsp(e, ALU_SUB);
   emit_mov_rr64(e, RDI, R14);
   emit_load(e, RSI, CPU_FIELD(scratch[SCR_R8]));
@@ -128,14 +168,9 @@ static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, 
   emit_op_rr(e, 0, OM_1, 0xff, 2, RAX); /* call rax */
   adjust_rsp(e, ALU_ADD);
   emit_store(e, CPU_FIELD(scratch[SCR_STAY]), RAX);
-  if (reload_all) {
+  fpu_unpark(e);
+  if (reload_all)
     emit_load64(e, R12, CPU_FIELD(budget));
-  } else {
-    emit_load(e, RCX, CPU_FIELD(scratch[SCR_FPU]));
-    uint8_t *none = emit_jrcxz(e);
-    fpu_reload(e);
-    emit_patch8(none, e->p);
-  }
   fill_guest(e, reload_all);
   emit_load64(e, R8, CPU_FIELD(scratch[SCR_R8]));
   emit_load64(e, R11, CPU_FIELD(scratch[SCR_R11]));

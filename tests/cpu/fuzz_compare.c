@@ -242,8 +242,8 @@ static const char *faults_vary(const struct outcome *host, const struct outcome 
     return "left for 64-bit mode";
   if (h->fx.mxcsr & 0x20000)
     return "MXCSR bit 17 (AMD: misaligned exception mask)";
-  if (h->vector == EXC_DB && g->vector == EXC_DB && insn_at(&in, host) && in.id == INSN_INT1)
-    return "INT1 (hypervisors answer)";
+  if (insn_at(&in, host) && row_excluded(in.id)) /* bytes of other instructions */
+    return row_excluded(in.id);
   if (h->vector == EXC_UD && insn_at(&in, host) && in.id == INSN_PREFETCHW_Ev)
     return "0F 0D with a register (AMD: #UD, Intel: NOP)";
   if (g->vector == EXC_UD && has_bad_lock(guest) && (moved || limit_or_page(h->vector)))

@@ -174,11 +174,17 @@ static void print_command(const struct options *o, const struct recipe *recipe, 
            o->class_name ? " -c " : "", o->class_name ? o->class_name : "");
 }
 
+static void print_end(const char *name, const struct native_state *s) {
+  printf("  %s: vector %d, error %04x, cr2 %08x at %04x:%08x\n", name, s->vector, s->error, s->cr2,
+         s->sel[CS], s->eip);
+}
+
 static void report(struct test_case *t, const char *what, uint64_t seed) {
   struct result r;
   mismatches(t, &r);
-  printf("%s %llu: vector %d, %d\n", what, (unsigned long long)seed, r.host.state.vector,
-         r.guest.state.vector);
+  printf("%s %llu\n", what, (unsigned long long)seed);
+  print_end("host", &r.host.state);
+  print_end("guest", &r.guest.state);
   print_case(t);
   compare_outcomes(t, &r.host, &r.guest, &r.lenient, true);
 }

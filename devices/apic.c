@@ -246,10 +246,8 @@ static void timer_update(struct apic *a) {
   timer_cancel(&a->timer);
   if (!a->tmict || a->expired || (a->lvt[LVT_TIMER] & LVT_MASKED))
     return;
-  int64_t period = a->tmict * divider(a), passed = bus_clocks(a) / period;
-  if (passed && !periodic(a))
-    return;
-  a->expiry = (passed + 1) * period;
+  int64_t period = a->tmict * divider(a), passed = periodic(a) ? bus_clocks(a) / period : 0;
+  a->expiry = (passed + 1) * period; /* of a one-shot perhaps in the past already: the host may have been slow */
   timer_rearm(a);
 }
 
@@ -258,14 +256,24 @@ static void timer_fire(void *opaque) {
   uint8_t vector = (uint8_t)a->lvt[LVT_TIMER];
   bool taken = !test(a->irr, vector);
   accept(a, vector, false);
-  if (!periodic(a))
+  if (!periodic(a)) {
+    a->expired = true;
     return;
+  }
   if (taken) /* else the last one still waits, and this one is owed */
     a->expiry += a->tmict * divider(a);
   if (bus_clocks(a) - a->expiry > (int64_t)a->hz) /* more than a second is owed: forget it */
     timer_update(a);
   else
     timer_rearm(a);
+}
+
+/* What is due by now comes before any change of the registers. */
+static void timer_settle(struct apic *a) {
+  if (!a->timer.armed || a->timer.deadline > clock_now(a->dev.clock))
+    return;
+  timer_cancel(&a->timer);
+  timer_fire(a);
 }
 
 /* The timer's way of counting has changed: go on from `left`. */
@@ -275,6 +283,7 @@ static void timer_continue(struct apic *a, uint32_t left) {
 }
 
 static void write_tdcr(struct apic *a, uint32_t value) {
+  timer_settle(a);
   uint32_t left = current_count(a);
   a->tdcr = value & 0xb;
   timer_continue(a, left);
@@ -284,6 +293,8 @@ static void write_tdcr(struct apic *a, uint32_t value) {
 
 static void write_lvt(struct apic *a, unsigned n, uint32_t value) {
   static const uint32_t writable[LVT_COUNT] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
+  if (n == LVT_TIMER)
+    timer_settle(a);
   uint32_t keep = a->lvt[n] & LVT_REMOTE_IRR, left = current_count(a);
   bool was_periodic = periodic(a);
   if (!(value & LVT_LEVEL))
@@ -359,6 +370,7 @@ static void apic_write32(struct apic *a, uint32_t reg, uint32_t value) {
   case 0x360: write_lvt(a, LVT_LINT1, value); break;
   case 0x370: write_lvt(a, LVT_ERROR, value); break;
   case 0x380:
+    timer_settle(a);
     a->tmict = value;
     a->expired = false;
     a->timer_start = clock_now(a->dev.clock);

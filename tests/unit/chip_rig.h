@@ -15,12 +15,17 @@
 struct rig {
   struct device_set set;
   uint64_t ns; /* the clock */
+  uint64_t drift; /* by which it moves each time that it is looked at */
   int level[DEVICE_LINES];
   unsigned edges[DEVICE_LINES];
   uint64_t seed;
 };
 
-static inline uint64_t rig_icount(void *opaque) { return ((struct rig *)opaque)->ns; }
+static inline uint64_t rig_icount(void *opaque) {
+  struct rig *r = opaque;
+  r->ns += r->drift;
+  return r->ns;
+}
 
 static inline struct rig *rig_new(void) {
   struct rig *r = calloc(1, sizeof(*r));

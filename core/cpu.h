@@ -185,6 +185,8 @@ enum { TLB_SUP_READ, TLB_SUP_WRITE, TLB_USER_READ, TLB_USER_WRITE, TLB_TABLES };
 
 /* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). Host code lies below 4 GiB. */
 #define JC_ENTRIES 65536u
+#define JC_TABLES 4u
+#define JC_TABLE(mode) (((mode) & MODE_USER ? 1u : 0) | ((mode) & MODE_WINDOW ? 2u : 0))
 struct jc_entry {
   uint64_t tag;
   uint32_t host;
@@ -201,6 +203,7 @@ struct cpu {
   uint64_t budget; /* translate: (1 << 44) + instructions left in this slice, see engine.h */
   uint32_t fpu_loaded; /* translate: the guest's FPU state lives in the host's registers, not in fx */
   uint64_t jc_key; /* translate: (unique id of mode, CS and TLB generation) << 32 */
+  uint64_t jc_table; /* translate: offset of the jump cache's table for the mode, in bytes from its beginning */
   uint32_t eip_bias; /* translate: EIP - physical address, of the code page that runs */
   struct seg seg[SEG_COUNT];
   uint8_t membuf[64] __attribute__((aligned(64))); /* translate: operand of a slow memory access */
@@ -282,7 +285,8 @@ struct cpu {
   uint32_t tlb_large[32]; /* one bit per 4 MB: entries there come from a large page (INVLPG drops all) */
 
   uint64_t tlb[TLB_TABLES][TLB_ENTRIES] __attribute__((aligned(4096)));
-  struct jc_entry jump_cache[JC_ENTRIES];
+  /* By privilege and whether a window is in use: kernel and user, and blocks of either kind, don't displace each other. */
+  struct jc_entry jump_cache[JC_TABLES][JC_ENTRIES];
 };
 
 /* --- CPU models and features --- */

@@ -27,6 +27,14 @@ static void *sparse(size_t size) {
   return p == MAP_FAILED ? NULL : p;
 }
 
+/* The same, in huge pages where the host has them: for tables that are searched at random. */
+static void *sparse_huge(size_t size) {
+  void *p = sparse(size);
+  if (p)
+    madvise(p, size, MADV_HUGEPAGE);
+  return p;
+}
+
 int jit_cache_init(struct jit *j, size_t size) {
   int fd = memfd_create("code cache", MFD_CLOEXEC);
   if (fd < 0)
@@ -50,10 +58,10 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->insn_max = MAX_INSNS;
   j->link_max = MAX_LINKS;
   j->links = sparse(MAX_LINKS * sizeof *j->links);
-  j->blocks = sparse(MAX_BLOCKS * sizeof *j->blocks);
+  j->blocks = sparse_huge(MAX_BLOCKS * sizeof *j->blocks);
   j->maps = sparse(MAX_MAPS * sizeof *j->maps);
   j->insns = sparse(MAX_INSNS * sizeof *j->insns);
-  j->hash = sparse(JIT_HASH * sizeof *j->hash);
+  j->hash = sparse_huge(JIT_HASH * sizeof *j->hash);
   j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
   j->ran = sparse(RAN_BYTES);
   j->hints = sparse(SITE_HINTS * sizeof *j->hints);
@@ -217,7 +225,7 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
   /* EIP's low 12 bits are the physical address's, if the block does not fix it */
   uint32_t stride = b->relative ? MEM_PAGE : JC_ENTRIES;
   for (uint32_t i = b->eip & (stride - 1); i < JC_ENTRIES; i += stride) {
-    struct jc_entry *jc = &j->cpu->jump_cache[i];
+    struct jc_entry *jc = &j->cpu->jump_cache[JC_TABLE(b->mode)][i];
     if (jc->host == (uint32_t)(uintptr_t)b->host)
       jc->tag = JC_NEVER;
   }
@@ -303,4 +311,5 @@ void jit_rekey(struct cpu *cpu) {
     *m = (struct mode_id){cpu->mode, base, limit, j->next_id++, gen};
   }
   cpu->jc_key = (uint64_t)m->id << 32;
+  cpu->jc_table = JC_TABLE(cpu->mode) * sizeof cpu->jump_cache[0];
 }

@@ -107,7 +107,7 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   if (j->local_jump_count == LOCAL_JUMPS)
     keep_global = false;
   for (unsigned i = 0; i < j->local_jump_count; i++)
-    cpu->jump_cache[j->local_jumps[i]].tag = JC_NEVER;
+    cpu->jump_cache[0][j->local_jumps[i]].tag = JC_NEVER;
   j->local_jump_count = 0;
   j->user_flushes++; /* windows look after theirs */
   j->supervisor_flushes += !keep_global;
@@ -172,7 +172,7 @@ static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
   note_ran(j, la);
   if (b->pa2 != NO_PAGE)
     note_ran(j, la + MEM_PAGE);
-  struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
+  struct jc_entry *e = &cpu->jump_cache[JC_TABLE(cpu->mode)][cpu->eip & (JC_ENTRIES - 1)];
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
   e->host = (uint32_t)(uintptr_t)b->host;
   e->eip_bias = cpu->eip - b->pa;
@@ -214,7 +214,7 @@ static void enter_block(struct jit *j, const struct block *b) {
  * too long for the slice and leave at once. */
 static bool enter_known(struct jit *j) {
   struct cpu *cpu = j->cpu;
-  const struct jc_entry *e = &cpu->jump_cache[cpu->eip & (JC_ENTRIES - 1)];
+  const struct jc_entry *e = &cpu->jump_cache[JC_TABLE(cpu->mode)][cpu->eip & (JC_ENTRIES - 1)];
   if (e->tag != -((uint64_t)cpu->eip + cpu->jc_key) || j->known_icount == cpu->icount)
     return false;
   j->known_icount = cpu->icount;

@@ -159,7 +159,7 @@ static bool linkable(const struct gen *g, uint32_t target) {
 
 void gen_exit_lookup(struct gen *g) {
   gen_reserve(g, 80);
-  jit_emit_lookup(&g->e, g->j->stub_miss);
+  jit_emit_lookup(&g->e, (int)JC_TABLE(g->mode), g->j->stub_miss);
 }
 
 /*
@@ -245,8 +245,7 @@ void gen_exec(struct gen *g, const struct insn *in) {
   emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
   gen_cold(g, COLD_EXIT_LEAVE);
   if (d->attr & A_END) { /* somewhere else, perhaps in another mode: EIP is in memory */
-    emit_load(e, R8, CPU_FIELD(eip));
-    gen_exit_lookup(g);
+    emit_jmp_to(e, j->stub_lookup);
     g->ended = true;
   }
 }

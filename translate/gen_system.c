@@ -307,8 +307,7 @@ bool gen_far(struct gen *g, const struct insn *in) {
   gen_reserve(g, 64);
   emit_call_to(e, in->id == INSN_SYSENTER ? g->j->stub_sysenter : g->j->stub_sysexit);
   gen_cold(g, COLD_CORE);
-  emit_load(e, R8, CPU_FIELD(eip));
-  gen_exit_lookup(g);
+  emit_jmp_to(e, g->j->stub_lookup);
   g->ended = true;
   return true;
 }

@@ -56,8 +56,9 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
   uint8_t index;
 };
 
-struct block {
+struct block { /* what jit_find looks at comes first */
   uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
+  struct block *hash_next;
   bool relative; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
   uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
   uint16_t len; /* guest bytes; of a trace, from its lowest to its highest */
@@ -71,11 +72,10 @@ struct block {
   const uint8_t *host; /* entry, executable alias */
   uint32_t host_size;
   uint32_t map_first, map_count; /* in jit->maps */
-  struct block *hash_next;
   struct block *page_next[2]; /* lists of blocks with bytes on page pa and on page pa2 */
   uint32_t link_first, link_count; /* direct exits, in jit->links */
   struct link *incoming;
-};
+} __attribute__((aligned(64)));
 
 #define JIT_HASH (1u << 18)
 
@@ -187,7 +187,7 @@ enum { SCR_INFO, SCR_R8, SCR_R11, SCR_FPU, SCR_ENTRY, SCR_LINK, SCR_HOSTPC, SCR_
 
 /* --- stubs.c --- */
 void jit_make_stubs(struct jit *j);
-void jit_emit_lookup(struct emitter *e, const uint8_t *miss);
+void jit_emit_lookup(struct emitter *e, int table, const uint8_t *miss);
 
 /* --- slow.c: C called from stubs. All set cpu->icount first. --- */
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info);

@@ -177,11 +177,17 @@ static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, 
   e8(e, 0xc3);
 }
 
-/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. */
-void jit_emit_lookup(struct emitter *e, const uint8_t *miss) {
-  int32_t jc = (int32_t)offsetof(struct cpu, jump_cache);
+/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. table < 0: the mode is
+ * whatever the CPU's is now. */
+void jit_emit_lookup(struct emitter *e, int table, const uint8_t *miss) {
+  int32_t jc = (int32_t)offsetof(struct cpu, jump_cache) +
+               (table < 0 ? 0 : table * (int32_t)(JC_ENTRIES * sizeof(struct jc_entry)));
   emit_movzx16(e, R9, R8);
   emit_lea(e, R9, hm_index(R9, R9, 0, 0));
+  if (table < 0) {
+    emit_load(e, RCX, CPU_FIELD(jc_table));
+    emit_lea(e, R9, hm_index(RCX, R9, 0, 0));
+  }
   emit_load64(e, RCX, hm_index(R14, R9, 3, jc));
   emit_op_rm(e, EO_W, OM_1, 0x8b, R11, CPU_FIELD(jc_key));
   emit_lea64(e, RCX, hm_index(RCX, R8, 0, 0));
@@ -224,7 +230,7 @@ void jit_make_stubs(struct jit *j) {
 
   j->stub_lookup = start(e);
   emit_load(e, R8, CPU_FIELD(eip));
-  jit_emit_lookup(e, j->stub_miss);
+  jit_emit_lookup(e, -1, j->stub_miss);
 
   j->stub_read = start(e);
   make_call(e, jit_slow_read, false);

@@ -121,11 +121,11 @@ static enum vplace indexed(struct verifier *v, const struct vstate *s, const str
     }
   }
   if (index->kind == V_LOW16X2) { /* 16-byte entries */
-    uint64_t member = disp - offsetof(struct cpu, jump_cache);
+    uint64_t member = disp - offsetof(struct cpu, jump_cache[JC_TABLE(v->b->mode)]);
     bool tag = member == offsetof(struct jc_entry, tag) && a->size == 8;
     bool other = a->size == 4 &&
                  (member == offsetof(struct jc_entry, host) || member == offsetof(struct jc_entry, eip_bias));
-    if (disp >= offsetof(struct cpu, jump_cache) && (tag || other)) {
+    if (disp >= offsetof(struct cpu, jump_cache[JC_TABLE(v->b->mode)]) && (tag || other)) {
       *slot = (uint32_t)member;
       return VM_JUMP;
     }

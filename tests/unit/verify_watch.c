@@ -307,7 +307,8 @@ static uint8_t *scattered(int protection) {
 static void fill_jump_cache(struct cpu *c) {
   for (uint32_t i = 0; i < JC_ENTRIES; i++) {
     bool match = (i * 0x85ebca6bu) >> 31;
-    c->jump_cache[i] = (struct jc_entry){match ? -(i + c->jc_key) : 1, match ? LANDING + 16 * i : 8, i * 3};
+    c->jump_cache[JC_TABLE(c->mode)][i] =
+        (struct jc_entry){match ? -(i + c->jc_key) : 1, match ? LANDING + 16 * i : 8, i * 3};
   }
 }
 

@@ -45,8 +45,8 @@ static struct {
   unsigned key_count;
   int argc;
   char **argv;
-  const char *engine; /* the second one, with its options */
-} run_options = {.insns = 200000000, .slice = 5000, .seconds = 100, .engine = "tlb"};
+  const char *reference, *engine; /* the two sides, with their options */
+} run_options = {.insns = 200000000, .slice = 5000, .seconds = 100, .reference = "interp", .engine = "tlb"};
 
 struct side { /* one machine */
   struct options options;
@@ -251,7 +251,7 @@ static void advance(struct side *a, struct side *b, uint64_t at) {
 /* From the start to `good` without a look, then on in slices of n. The count of the last slice that agreed, or
  * `end`. */
 static uint64_t narrow(uint64_t good, uint64_t end, uint64_t n, bool print) {
-  struct side *a = side_new("interp", false), *b = side_new(run_options.engine, false);
+  struct side *a = side_new(run_options.reference, false), *b = side_new(run_options.engine, false);
   const char *what = NULL;
   for (uint64_t at = run_options.slice; at <= good; at += run_options.slice) {
     side_type(a, at - run_options.slice);
@@ -297,7 +297,7 @@ static void explain(uint64_t good, uint64_t bad) {
 }
 
 static int lockstep(void) {
-  struct side *a = side_new("interp", run_options.echo), *b = side_new(run_options.engine, false);
+  struct side *a = side_new(run_options.reference, run_options.echo), *b = side_new(run_options.engine, false);
   uint64_t at = 0, good = 0, memory_at = 0, memory_good = 0, slices = 0;
   const char *what = NULL;
   while (at < run_options.insns && !what && !side_ended(a) &&
@@ -354,6 +354,8 @@ static void parse(int argc, char **argv) {
       run_options.seconds = strtoll(value, NULL, 0);
     } else if (!strcmp(argv[i], "-engine")) {
       run_options.engine = value;
+    } else if (!strcmp(argv[i], "-reference")) {
+      run_options.reference = value;
     } else if (!strcmp(argv[i], "-at")) {
       at = strtoull(value, NULL, 0);
     } else if (!strcmp(argv[i], "-keys") && run_options.key_count < MAX_KEYS) {

@@ -165,8 +165,10 @@ void seg_load(struct cpu *cpu, int seg, uint16_t sel) {
     seg_load_real(cpu, seg, sel);
     return;
   }
+  const struct seg *s = &cpu->seg[seg], old = *s;
   load_protected(cpu, seg, sel);
-  if (seg < FS)
+  if (seg < FS && (s->base != old.base || s->room_read != old.room_read || s->room_write != old.room_write ||
+                   ((s->attr ^ old.attr) & SEG_DB)))
     cpu_update_mode(cpu);
 }
 

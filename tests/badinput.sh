@@ -162,5 +162,17 @@ else
   fail "-debugcon file:/dev/full: status $status"
 fi
 
+# A host that has no room for windows: one line, and the software TLB does it.
+mkdir -p out
+(
+  ulimit -v 3500000
+  (sleep 2; echo quit) | timeout 20 "$dragoman" -accel window -display none -m 16 -serial none -monitor stdio -fda floppy.img -snapshot
+) >out/stdout 2>out/stderr
+if [ $? -eq 0 ] && [ "$(wc -l <out/stderr)" -eq 1 ] && grep -q '^dragoman: .*going on as -accel tlb' out/stderr; then
+  pass
+else
+  fail "-accel window without address space"
+fi
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The window strategy's promise: a window always shows what the guest's page tables say, whoever changed them (the
+ * CPU, a bus master), and no more than they allow; and whatever is dropped comes back. What translated code computes
+ * through windows is the matter of the lockstep tests and of the guest programs, which run under "window,hot=on", too.
+ */
+#include "cpu_fixture.h"
+#include "translate/jit.h"
+#include "translate/translate.h"
+#include "translate/window.h"
+
+#define START 0x4000u
+#define HANDLER 0xf000u
+#define DIRECTORY 0x100000u
+#define TABLE 0x101000u
+#define OTHER_DIRECTORY 0x102000u
+#define OTHER_TABLE 0x103000u
+#define DATA 0x200000u /* linear; the tests say where it lies */
+#define PTE_US_RW_P 7u
+
+static struct bed begin(const char *options) {
+  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = &engine_window,
+                                  .engine_options = options, .counted = true};
+  struct bed b = {.m = machine_new(&config)};
+  ck_assert_ptr_nonnull(b.m);
+  mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
+  b.cpu = b.m->cpu[0];
+  b.ram = b.m->ram->host;
+  bed_tables(&b);
+  for (uint32_t v = 0; v < 32; v++)
+    put_gate(&b, IDT + v * 8, K_CODE, HANDLER + v, 0x8e, 0);
+  memset(b.ram + HANDLER, 0xf4, 33);
+  for (uint32_t i = 0; i < 1024; i++) {
+    put32(&b, TABLE + i * 4, i << 12 | 3);
+    put32(&b, OTHER_TABLE + i * 4, i << 12 | 3);
+  }
+  put32(&b, DIRECTORY, TABLE | PTE_US_RW_P);
+  put32(&b, OTHER_DIRECTORY, OTHER_TABLE | PTE_US_RW_P);
+  control_set_cr3(b.cpu, DIRECTORY);
+  control_set_cr0(b.cpu, CR0_PE | CR0_ET | CR0_NE | CR0_PG | CR0_WP);
+  bed_ring(&b, 0);
+  for (uint32_t i = 0; i < 8; i++)
+    put32(&b, 0x300000 + i * 0x1000, 100 + i);
+  return b;
+}
+
+static struct jit *jit_of(struct bed *b) { return b->cpu->engine_data; }
+
+#define CODE(b, bytes) mem_dma_write((b)->m->mem, START, bytes, sizeof(bytes) - 1)
+
+static void go(struct bed *b) {
+  struct cpu *c = b->cpu;
+  c->eip = c->next_eip = START;
+  c->halted = 0;
+  c->icount_limit = cpu_icount(c) + 1000000;
+  for (int i = 0; i < 10000 && !c->halted && !c->shutdown && cpu_icount(c) < c->icount_limit; i++)
+    b->m->config.engine->run(c);
+  ck_assert(c->halted && !c->shutdown);
+}
+
+static uint32_t pte_of_data(unsigned page, unsigned bits) { return 0x300000 + page * 0x1000 + bits; }
+
+static void set_by_dma(struct bed *b, uint32_t pa, uint32_t value) { mem_dma_write(b->m->mem, pa, &value, 4); }
+
+static uint64_t translated_faults(struct bed *b) { return jit_of(b)->stat.host_faults; }
+
+/* mov eax, [DATA]; hlt */
+#define READ_DATA "\xa1\x00\x00\x20\x00\xf4"
+/* inc dword [DATA]; hlt */
+#define CHANGE_DATA "\xff\x05\x00\x00\x20\x00\xf4"
+
+START_TEST(test_tables_by_dma) {
+  struct bed b = begin("hot=on,verify=on");
+  CODE(&b, READ_DATA);
+  for (unsigned page = 0; page < 8; page++) {
+    set_by_dma(&b, TABLE + (DATA >> 10), pte_of_data(page, 3));
+    go(&b);
+    ck_assert_uint_eq(b.cpu->gpr[EAX], 100 + page);
+    go(&b);
+    ck_assert_uint_eq(b.cpu->gpr[EAX], 100 + page);
+  }
+  ck_assert(b.cpu->mode & MODE_WINDOW);
+  ck_assert_uint_eq(translated_faults(&b), 0); /* all through the window */
+  set_by_dma(&b, DIRECTORY, OTHER_TABLE | PTE_US_RW_P); /* a level higher */
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 0);
+  machine_free(b.m);
+}
+END_TEST
+
+START_TEST(test_accessed_and_dirty) {
+  struct bed b = begin("hot=on");
+  uint32_t pte = TABLE + (DATA >> 10);
+  set_by_dma(&b, pte, pte_of_data(0, 3));
+  CODE(&b, READ_DATA);
+  go(&b);
+  ck_assert_uint_eq(get32(&b, pte), pte_of_data(0, 0x23));
+  CODE(&b, CHANGE_DATA);
+  go(&b);
+  ck_assert_uint_eq(get32(&b, pte), pte_of_data(0, 0x63));
+  set_by_dma(&b, pte, pte_of_data(0, 3)); /* cleaned: the next store must be seen again */
+  go(&b);
+  ck_assert_uint_eq(get32(&b, pte), pte_of_data(0, 0x63));
+  ck_assert_uint_eq(get32(&b, 0x300000), 102);
+  set_by_dma(&b, pte, pte_of_data(0, 0x21)); /* read-only, and CR0.WP */
+  go(&b);
+  ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_PF + 1);
+  ck_assert_uint_eq(b.cpu->cr2, DATA);
+  ck_assert_uint_eq(get32(&b, 0x300000), 102);
+  set_by_dma(&b, pte, 0);
+  CODE(&b, READ_DATA);
+  bed_ring(&b, 0);
+  go(&b);
+  ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_PF + 1);
+  machine_free(b.m);
+}
+END_TEST
+
+START_TEST(test_spaces) {
+  struct bed b = begin("hot=on");
+  set_by_dma(&b, TABLE + (DATA >> 10), pte_of_data(1, 3));
+  set_by_dma(&b, OTHER_TABLE + (DATA >> 10), pte_of_data(2, 3));
+  CODE(&b, READ_DATA);
+  for (int i = 0; i < 6; i++) {
+    control_set_cr3(b.cpu, i & 1 ? OTHER_DIRECTORY : DIRECTORY);
+    go(&b);
+    ck_assert_uint_eq(b.cpu->gpr[EAX], i & 1 ? 102 : 101);
+  }
+  control_set_cr3(b.cpu, DIRECTORY);
+  set_by_dma(&b, OTHER_TABLE + (DATA >> 10), pte_of_data(3, 3)); /* of the window that is not in use */
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 101);
+  control_set_cr3(b.cpu, OTHER_DIRECTORY);
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 103);
+  windows_drop_all(jit_of(&b));
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 103);
+  machine_free(b.m);
+}
+END_TEST
+
+/* More spaces than there are windows. */
+START_TEST(test_eviction) {
+  struct bed b = begin("hot=on");
+  CODE(&b, READ_DATA);
+  for (unsigned round = 0; round < 3; round++)
+    for (uint32_t n = 0; n < 40; n++) {
+      uint32_t directory = 0x400000 + n * 0x2000, table = directory + 0x1000;
+      for (uint32_t i = 0; i < 1024; i++)
+        set_by_dma(&b, table + i * 4, i << 12 | 3);
+      set_by_dma(&b, directory, table | PTE_US_RW_P);
+      set_by_dma(&b, table + (DATA >> 10), pte_of_data((n + round) % 8, 3));
+      control_set_cr3(b.cpu, directory);
+      go(&b);
+      ck_assert_uint_eq(b.cpu->gpr[EAX], 100 + (n + round) % 8);
+    }
+  machine_free(b.m);
+}
+END_TEST
+
+/* A store beside code, through another linear address than the code's. */
+START_TEST(test_code_by_alias) {
+  struct bed b = begin("hot=on");
+  set_by_dma(&b, TABLE + (DATA >> 10), START | 3);
+  CODE(&b, "\xc6\x05\x0c\x00\x20\x00\x2a" /* mov byte [DATA + 12], 42 */ "\x31\xc0\x90\x90" /* xor eax, eax; nop */
+           "\xb0\x01" /* 400b: mov al, 1 */ "\xf4");
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 42);
+  machine_free(b.m);
+}
+END_TEST
+
+Suite *suite_window(void);
+Suite *suite_window(void) {
+  Suite *s = suite_create("window");
+  TCase *tc = tcase_create("window");
+  tcase_set_timeout(tc, 30);
+  tcase_add_test(tc, test_tables_by_dma);
+  tcase_add_test(tc, test_accessed_and_dirty);
+  tcase_add_test(tc, test_spaces);
+  tcase_add_test(tc, test_eviction);
+  tcase_add_test(tc, test_code_by_alias);
+  suite_add_tcase(s, tc);
+  return s;
+}

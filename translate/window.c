@@ -113,11 +113,11 @@ struct windows {
  * of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better off without.
  */
 #define COST_FILL 6000
-#define COST_PAGE 300
+#define COST_PAGE 100
 #define COST_UNMAP 700
 #define GAIN_SLICE 4000
 #define BALANCE_MAX 4000000
-#define BALANCE_MIN (-300000)
+#define BALANCE_MIN (-12000000) /* a big working set must be filled once */
 #define LOSSES_MAX 8u
 
 static void pay(struct window *w, int64_t cost) {

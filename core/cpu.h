@@ -285,7 +285,8 @@ struct cpu {
   uint32_t tlb_large[32]; /* one bit per 4 MB: entries there come from a large page (INVLPG drops all) */
 
   uint64_t tlb[TLB_TABLES][TLB_ENTRIES] __attribute__((aligned(4096)));
-  /* By privilege and whether a window is in use: kernel and user, and blocks of either kind, don't displace each other. */
+  /* By privilege and whether a window is in use: kernel and user, and blocks of either kind, don't displace each
+   * other. */
   struct jc_entry jump_cache[JC_TABLES][JC_ENTRIES];
 };
 

@@ -101,8 +101,8 @@ void mem_unmap(struct mem *m, uint32_t pa, uint64_t size);
  * the listener first; a write to a logged page marks it. */
 uint64_t mem_read(struct mem *m, uint32_t pa, int size);
 void mem_write(struct mem *m, uint32_t pa, int size, uint64_t value);
-/* Runs of accesses to one page of a device that allows them: how many of `count` elements were stored or copied upwards,
- * 0 = none, the caller must go element by element. */
+/* Runs of accesses to one page of a device that allows them: how many of `count` elements were stored or copied
+ * upwards, 0 = none, the caller must go element by element. */
 uint32_t mem_fill_run(struct mem *m, uint32_t pa, int size, uint64_t value, uint32_t count);
 uint32_t mem_write_run(struct mem *m, uint32_t pa, int size, const uint8_t *from, uint32_t count);
 uint32_t mem_copy_run(struct mem *m, uint32_t to, uint32_t from, int size, uint32_t count);

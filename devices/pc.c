@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC board: i440FX host bridge, PIIX3 south bridge with the ISA chips behind it, PIIX4 power management. The only
- * place that knows addresses and IRQ numbers.
+ * The PC board: i440FX host bridge, PIIX3 south bridge with the ISA chips behind it, PIIX4 power management.
+ * The only place that knows addresses and IRQ numbers.
  *
- * Memory map: RAM to 640 KB; video memory at A0000h; C0000h-FFFFFh RAM or ROM as the PAM registers say; RAM from 1 MB;
- * I/O APIC, HPET and local APIC at FEC00000h, FED00000h, FEE00000h; the firmware below 4 GiB, its last 128 KB
- * also below 1 MB.
+ * Memory map: RAM to 640 KB; video memory at A0000h; C0000h-FFFFFh RAM or ROM as the PAM registers say; RAM
+ * from 1 MB; I/O APIC, HPET and local APIC at FEC00000h, FED00000h, FEE00000h; the firmware below 4 GiB, its
+ * last 128 KB also below 1 MB.
  */
 #include "devices/pc.h"
 
@@ -120,7 +120,8 @@ static void a20_line(void *opaque, int n, int level) {
     sysctl_set_a20(pc->sysctl, level);
 }
 
-/* From the keyboard controller and port 92h, of the PC/AT's processor only; A20 passes, or it would not find the BIOS. */
+/* From the keyboard controller and port 92h, of the PC/AT's processor only; A20 passes, or it would not find
+ * the BIOS. */
 static void init_line(void *opaque, int n, int level) {
   (void)n;
   if (!level)
@@ -138,7 +139,9 @@ static void reset_from_piix3(void *opaque, bool hard) {
 
 static void power_off(void *opaque) { machine_request_shutdown(((struct pc *)opaque)->machine, "power off"); }
 
-static void debug_exit(void *opaque, int status) { machine_request_quit(((struct pc *)opaque)->machine, status); }
+static void debug_exit(void *opaque, int status) {
+  machine_request_quit(((struct pc *)opaque)->machine, status);
+}
 
 /* The AT's coprocessor error logic: FERR# raises IRQ 13 until the handler writes port F0h. */
 static void ferr(struct cpu *cpu, int level) {
@@ -177,7 +180,9 @@ static void apic_base_written(struct cpu *cpu, uint64_t value) {
 
 /* --- construction ------------------------------------------------------------------------------------- */
 
-static struct irq line(struct pc *pc, void (*set)(void *, int, int), int n) { return (struct irq){set, pc, n}; }
+static struct irq line(struct pc *pc, void (*set)(void *, int, int), int n) {
+  return (struct irq){set, pc, n};
+}
 
 static struct device *add(struct pc *pc, const struct device_class *cls, const struct device_args *args) {
   return device_new(&pc->machine->devices, cls, args);
@@ -188,7 +193,8 @@ static int load_bios(struct pc *pc) {
   const char *path = pc->config.bios_path;
   if (!path) {
     if (!firmware_find("bios-256k.bin", pc->config.bios_dirs, 4, found, sizeof found)) {
-      error_report("no firmware: bios-256k.bin is in none of the -L directories; install the package seabios");
+      error_report(
+          "no firmware: bios-256k.bin is in none of the -L directories; install the package seabios");
       return -ENOENT;
     }
     path = found;
@@ -238,21 +244,21 @@ static int add_chipset(struct pc *pc) {
   pc->piix3 = add(pc, &piix3_class, &args);
   if (!pc->piix3)
     return -errno;
-  pc->pm = add(pc, &piix4_pm_class,
-               &(struct device_args){.id = "pm",
-                                     .port = {0xb2, 0xafe0},
-                                     .irq = {line(pc, sci_irq, 9)},
-                                     .config = &(struct piix4_pm_config){.bus = pc->pci,
-                                                                         .devfn = SLOT(1, 3),
-                                                                         .power_off = power_off,
-                                                                         .opaque = pc}});
+  pc->pm = add(
+      pc, &piix4_pm_class,
+      &(struct device_args){.id = "pm",
+                            .port = {0xb2, 0xafe0},
+                            .irq = {line(pc, sci_irq, 9)},
+                            .config = &(struct piix4_pm_config){
+                                .bus = pc->pci, .devfn = SLOT(1, 3), .power_off = power_off, .opaque = pc}});
   return pc->pm ? 0 : -errno;
 }
 
 static int add_interrupts(struct pc *pc) {
   struct cpu *cpu = pc->machine->cpu[0];
-  pc->pic = add(pc, &pic_class,
-                &(struct device_args){.id = "pic", .port = {0x20, 0xa0, 0x4d0}, .irq = {line(pc, intr_from_pic, 0)}});
+  pc->pic = add(
+      pc, &pic_class,
+      &(struct device_args){.id = "pic", .port = {0x20, 0xa0, 0x4d0}, .irq = {line(pc, intr_from_pic, 0)}});
   if (!pc->pic)
     return -errno;
   cpu->intr_ack = pic_ack;
@@ -260,13 +266,13 @@ static int add_interrupts(struct pc *pc) {
   cpu->on_ferr = ferr;
   if (!cpu_has(cpu, FEAT_APIC))
     return 0;
-  pc->apic = add(pc, &apic_class,
-                 &(struct device_args){.id = "apic",
-                                       .addr = {APIC_ADDR},
-                                       .irq = {line(pc, cpu_pin, CPU_INTR), line(pc, cpu_pin, CPU_NMI),
-                                               line(pc, cpu_pin, CPU_INIT)},
-                                       .config = &(struct apic_config){.extint_ack = pic_ack,
-                                                                       .extint_opaque = pc->pic}});
+  pc->apic =
+      add(pc, &apic_class,
+          &(struct device_args){
+              .id = "apic",
+              .addr = {APIC_ADDR},
+              .irq = {line(pc, cpu_pin, CPU_INTR), line(pc, cpu_pin, CPU_NMI), line(pc, cpu_pin, CPU_INIT)},
+              .config = &(struct apic_config){.extint_ack = pic_ack, .extint_opaque = pc->pic}});
   if (!pc->apic)
     return -errno;
   cpu->intr_ack = apic_ack;
@@ -282,7 +288,8 @@ static int add_interrupts(struct pc *pc) {
   return 0;
 }
 
-/* A counted run repeats exactly only if it begins at the same time of day: 1 January 2000 unless told otherwise. */
+/* A counted run repeats exactly only if it begins at the same time of day: 1 January 2000 unless told
+ * otherwise. */
 static int64_t time_base(const struct pc *pc) {
   return pc->config.rtc_base == -1 && clock_is_counted(pc->machine->clock) ? 946684800 : pc->config.rtc_base;
 }
@@ -329,12 +336,12 @@ static int add_timers(struct pc *pc) {
 }
 
 static int add_input(struct pc *pc) {
-  struct device *kbd = add(pc, &ps2kbd_class,
-                           &(struct device_args){.id = "ps2kbd",
-                                                 .config = &(struct ps2kbd_config){&pc->machine->input}});
-  struct device *mouse = add(pc, &ps2mouse_class,
-                             &(struct device_args){.id = "ps2mouse",
-                                                   .config = &(struct ps2mouse_config){&pc->machine->input}});
+  struct device *kbd =
+      add(pc, &ps2kbd_class,
+          &(struct device_args){.id = "ps2kbd", .config = &(struct ps2kbd_config){&pc->machine->input}});
+  struct device *mouse =
+      add(pc, &ps2mouse_class,
+          &(struct device_args){.id = "ps2mouse", .config = &(struct ps2mouse_config){&pc->machine->input}});
   if (!kbd || !mouse)
     return -errno;
   pc->i8042 = add(pc, &i8042_class,
@@ -377,16 +384,15 @@ static int add_ports(struct pc *pc) {
                                  .config = &(struct parallel_config){pc->config.parallel}}))
     return -errno;
   if (!add(pc, &debugcon_class,
-           &(struct device_args){.id = "debugcon",
-                                 .port = {0x402},
-                                 .config = &(struct debugcon_config){pc->config.debugcon}}))
+           &(struct device_args){
+               .id = "debugcon", .port = {0x402}, .config = &(struct debugcon_config){pc->config.debugcon}}))
     return -errno;
   if (pc->config.debug_exit_port &&
       !add(pc, &isa_debug_exit_class,
-           &(struct device_args){.id = "isa-debug-exit",
-                                 .port = {pc->config.debug_exit_port},
-                                 .config = &(struct isa_debug_exit_config){pc->config.debug_exit_size, debug_exit,
-                                                                           pc}}))
+           &(struct device_args){
+               .id = "isa-debug-exit",
+               .port = {pc->config.debug_exit_port},
+               .config = &(struct isa_debug_exit_config){pc->config.debug_exit_size, debug_exit, pc}}))
     return -errno;
   if (pc->config.testdev && add_testdev(pc) < 0)
     return -errno;
@@ -404,11 +410,9 @@ static int add_disks(struct pc *pc) {
     fdc.present[i] = c->floppy_present[i] || c->floppy[i];
     fdc.block[i] = c->floppy[i];
   }
-  pc->fdc = add(pc, &fdc82077_class,
-                &(struct device_args){.id = "fdc",
-                                      .port = {0x3f0},
-                                      .irq = {line(pc, device_irq, 6)},
-                                      .config = &fdc});
+  pc->fdc = add(
+      pc, &fdc82077_class,
+      &(struct device_args){.id = "fdc", .port = {0x3f0}, .irq = {line(pc, device_irq, 6)}, .config = &fdc});
   if (!pc->fdc)
     return -errno;
   struct piix3_ide_config ide = {.bus = pc->pci};
@@ -431,15 +435,16 @@ static int add_display(struct pc *pc) {
     return 0;
   bool found = firmware_find("vgabios-stdvga.bin", pc->config.bios_dirs, 4, rom, sizeof rom);
   if (!found) {
-    error_report("no video firmware: vgabios-stdvga.bin is in none of the -L directories; install the package seabios");
+    error_report("no video firmware: vgabios-stdvga.bin is in none of the -L directories; install the "
+                 "package seabios");
     return -ENOENT;
   }
-  pc->vga = add(pc, &vga_class,
-                &(struct device_args){.id = "vga",
-                                      .config = &(struct vga_config){.display = &pc->machine->display,
-                                                                     .pci = pc->pci,
-                                                                     .devfn = SLOT(2, 0),
-                                                                     .rom_path = rom}});
+  pc->vga =
+      add(pc, &vga_class,
+          &(struct device_args){
+              .id = "vga",
+              .config = &(struct vga_config){
+                  .display = &pc->machine->display, .pci = pc->pci, .devfn = SLOT(2, 0), .rom_path = rom}});
   return pc->vga ? 0 : -errno;
 }
 
@@ -469,11 +474,12 @@ static void on_powerdown(struct machine *m) { piix4_pm_power_button(((struct pc 
 
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
-      load_bios, map_memory,  add_interrupts, add_chipset, add_timers,     add_input,     add_ports,
-      add_disks, add_display, add_fw_cfg,  name_functions, pc_config_init, pc_load_kernel,
+      load_bios, map_memory,  add_interrupts, add_chipset,    add_timers,     add_input,      add_ports,
+      add_disks, add_display, add_fw_cfg,     name_functions, pc_config_init, pc_load_kernel,
   };
   if (m->ram->size < 1u << 20 || m->ram->size > 3584ull << 20) {
-    error_report("the PC takes from 1 MB to 3584 MB of memory, not %llu MB", (unsigned long long)(m->ram->size >> 20));
+    error_report("the PC takes from 1 MB to 3584 MB of memory, not %llu MB",
+                 (unsigned long long)(m->ram->size >> 20));
     return -EINVAL;
   }
   struct pc *pc = calloc(1, sizeof *pc);

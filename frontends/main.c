@@ -45,7 +45,8 @@ struct session { /* everything that main makes, in the order of making */
   char error[ERROR_SIZE];
 };
 
-static const struct engine *const engines[] = {&engine_window, &engine_tlb, &engine_interp}; /* the first is the default */
+static const struct engine *const engines[] = {&engine_window, &engine_tlb,
+                                               &engine_interp}; /* the first is the default */
 #define ENGINES (sizeof engines / sizeof engines[0])
 
 /* --- the options that only print --- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The code cache: memory mapped twice (writable and executable, never both in one mapping), the block
- * table by physical address and mode, links between blocks, and invalidation. When anything is full, everything
- * is dropped and translation starts over.
+ * table by physical address and mode, links between blocks, and invalidation. When anything is full,
+ * everything is dropped and translation starts over.
  */
 #include "translate/jit.h"
 
@@ -66,7 +66,8 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->ran = sparse(RAN_BYTES);
   j->hints = sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->links || !j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns || !j->hash || !j->page_blocks)
+  if (!j->links || !j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns ||
+      !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -162,7 +163,8 @@ void jit_block_insert(struct jit *j, struct block *b) {
 struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses) {
   struct cpu *cpu = j->cpu;
   for (struct block *b = j->hash[hash_key(pa, eip, cpu->mode)]; b; b = b->hash_next) {
-    if (b->pa != pa || (b->eip != eip && !b->relative) || b->mode != cpu->mode || b->cs_limit != cpu->seg[CS].limit)
+    if (b->pa != pa || (b->eip != eip && !b->relative) || b->mode != cpu->mode ||
+        b->cs_limit != cpu->seg[CS].limit)
       continue;
     if (b->pa2 != NO_PAGE && b->pa2 != pa2) {
       *crosses = true; /* the caller must find out where the second page is, then ask again */

@@ -20,14 +20,15 @@
 #include "translate/translate.h"
 #include "translate/window.h"
 
-/* A host fault that maps a page into a window costs about what a slice of 20000 instructions does (10 us), and the
- * window makes memory accesses about twice as fast: so many fills for each slice seen in the block are too many. */
+/* A host fault that maps a page into a window costs about what a slice of 20000 instructions does (10 us),
+ * and the window makes memory accesses about twice as fast: so many fills for each slice seen in the block
+ * are too many. */
 #define FILLS_CHECKED 64u
 #define FILLS_PER_SLICE 1u
 #define LONG_RUN 8u
-#define HOT_BLOCK 2u /* slices that begin in a block until it is translated for the window */
+#define HOT_BLOCK 2u   /* slices that begin in a block until it is translated for the window */
 #define PASSES_HOT 24u /* by an exit from a hot block to a cold one, until that is hot, too */
-#define HOT_SPACE 40u /* slices of a space until it gets a window */
+#define HOT_SPACE 40u  /* slices of a space until it gets a window */
 #define CACHE_SIZE (128u << 20)
 #define CACHE_MAX_MB 1024u
 
@@ -35,8 +36,8 @@ static _Thread_local struct jit *running; /* for the fault handler */
 
 /* --- host faults in translated code --- */
 
-/* `pages` were mapped into a window for the block at pc. False: it costs more than it is worth. Long runs do not count:
- * there can't be many of them. */
+/* `pages` were mapped into a window for the block at pc. False: it costs more than it is worth. Long runs do
+ * not count: there can't be many of them. */
 static bool fill_pays(struct jit *j, const uint8_t *pc, unsigned pages) {
   struct block *b = (struct block *)jit_block_at(j, pc);
   if (!b || pages >= LONG_RUN || ++b->fills < FILLS_CHECKED)
@@ -47,9 +48,10 @@ static bool fill_pays(struct jit *j, const uint8_t *pc, unsigned pages) {
 }
 
 /*
- * An access that its window does not hold is tried again when the page is mapped (window.h). Else classify and
- * redirect, nothing else: an arithmetic fault, a general protection fault (no address: a misaligned SSE operand), or an
- * access that no window can make, goes on in stub_host_fault with the faulting address in RCX.
+ * An access that its window does not hold is tried again when the page is mapped (window.h). Else classify
+ * and redirect, nothing else: an arithmetic fault, a general protection fault (no address: a misaligned SSE
+ * operand), or an access that no window can make, goes on in stub_host_fault with the faulting address in
+ * RCX.
  */
 static void on_host_fault(int sig, siginfo_t *info, void *context) {
   ucontext_t *uc = context;
@@ -162,7 +164,8 @@ static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
   uint32_t la = cpu->seg[CS].base + cpu->eip;
   bool in_window = cpu->mode & MODE_WINDOW;
   if (in_window) {
-    if (!window_note_code(j, la, !local) || (b->pa2 != NO_PAGE && !window_note_code(j, la + MEM_PAGE, !local)))
+    if (!window_note_code(j, la, !local) ||
+        (b->pa2 != NO_PAGE && !window_note_code(j, la + MEM_PAGE, !local)))
       return false;
   } else if (local) {
     if (j->local_jump_count == LOCAL_JUMPS)
@@ -210,8 +213,8 @@ static void enter_block(struct jit *j, const struct block *b) {
   jit_retire_rf(cpu);
 }
 
-/* The way that the jump cache knows, if there is one: after an exception, say. Once at each count, as the block may be
- * too long for the slice and leave at once. */
+/* The way that the jump cache knows, if there is one: after an exception, say. Once at each count, as the
+ * block may be too long for the slice and leave at once. */
 static bool enter_known(struct jit *j) {
   struct cpu *cpu = j->cpu;
   const struct jc_entry *e = &cpu->jump_cache[JC_TABLE(cpu->mode)][cpu->eip & (JC_ENTRIES - 1)];
@@ -238,16 +241,16 @@ static struct block *promote(struct jit *j, struct block *b) {
   return better;
 }
 
-/* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as its
- * execution is. */
+/* A slice begins at b: after some of these it is worth better code. The samples are spread over the code as
+ * its execution is. */
 static struct block *sample(struct jit *j, struct block *b) {
   if (b->heat < UINT16_MAX)
     b->heat++;
   return (j->cpu->mode & MODE_WINDOW) && !b->hot && b->heat >= j->hot ? promote(j, b) : b;
 }
 
-/* A hot block was left for a cold one, by this exit: if that happens often, it is part of the hot code, too. (Slices
- * hardly ever end in a short block behind a long one.) The exit is not linked while that is open. */
+/* A hot block was left for a cold one, by this exit: if that happens often, it is part of the hot code, too.
+ * (Slices hardly ever end in a short block behind a long one.) The exit is not linked while that is open. */
 static struct block *spread_heat(struct jit *j, uint32_t *link, struct block *b) {
   struct link *l = &j->links[*link - 1];
   if (!(j->cpu->mode & MODE_WINDOW) || !l->from->hot || !l->from->valid || b->hot || b->pa2 != NO_PAGE)
@@ -364,8 +367,8 @@ struct jit_options {
   unsigned hot_block, hot_space;
 };
 
-/* "cache=N" (size of the code cache in MB), "verify=on|off", "hot=on" (use windows at once, everywhere: for tests), comma
- * between them. False: none of these. */
+/* "cache=N" (size of the code cache in MB), "verify=on|off", "hot=on" (use windows at once, everywhere: for
+ * tests), comma between them. False: none of these. */
 static bool parse_options(const char *options, struct jit_options *o) {
   *o = (struct jit_options){CACHE_SIZE, false, HOT_BLOCK, HOT_SPACE};
   for (const char *p = options ? options : ""; *p;) {
@@ -392,12 +395,14 @@ static bool parse_options(const char *options, struct jit_options *o) {
 
 static int jit_init(struct cpu *cpu, const char *name, const char *options, struct jit_options *o) {
   if (!parse_options(options, o)) {
-    error_report("-accel %s takes only cache=1 to cache=%u (code cache in MB), verify=on or off, and hot=on, not '%s'",
-                 name, CACHE_MAX_MB, options);
+    error_report(
+        "-accel %s takes only cache=1 to cache=%u (code cache in MB), verify=on or off, and hot=on, not '%s'",
+        name, CACHE_MAX_MB, options);
     return -EINVAL;
   }
   if (!tlb_host_supported()) {
-    error_report("-accel %s needs a host processor with BMI2 (Haswell, Zen or later); use -accel interp", name);
+    error_report("-accel %s needs a host processor with BMI2 (Haswell, Zen or later); use -accel interp",
+                 name);
     return -ENOTSUP;
   }
   struct jit *j = calloc(1, sizeof *j);
@@ -461,8 +466,9 @@ static void jit_destroy(struct cpu *cpu) {
 }
 
 static void jit_info(struct cpu *cpu, FILE *out) {
-  static const char *const class_name[] = {"copy", "mul", "shift", "stack", "branch", "far", "string", "flag",
-                                           "seg",  "io",  "system", "fpu",  "mmx",    "sse", "nop",    "?"};
+  static const char *const class_name[] = {"copy",   "mul",  "shift", "stack", "branch", "far",
+                                           "string", "flag", "seg",   "io",    "system", "fpu",
+                                           "mmx",    "sse",  "nop",   "?"};
   const struct jit *j = cpu->engine_data;
   uint64_t total = cpu->icount ? cpu->icount : 1;
   uint64_t by_interp = cpu->stat.interp_insns;
@@ -476,8 +482,8 @@ static void jit_info(struct cpu *cpu, FILE *out) {
   fprintf(out, " )\n");
   fprintf(out, "blocks translated   %llu (%llu bytes of host code)\n", (unsigned long long)j->stat.blocks,
           (unsigned long long)j->stat.bytes);
-  fprintf(out, "blocks invalidated  %llu (%llu writes to code pages)\n", (unsigned long long)j->stat.invalidated,
-          (unsigned long long)j->stat.smc_writes);
+  fprintf(out, "blocks invalidated  %llu (%llu writes to code pages)\n",
+          (unsigned long long)j->stat.invalidated, (unsigned long long)j->stat.smc_writes);
   fprintf(out, "cache flushes       %llu\n", (unsigned long long)j->stat.flushes);
   fprintf(out, "links               %llu\n", (unsigned long long)j->stat.links);
   fprintf(out, "dispatcher lookups  %llu\n", (unsigned long long)j->stat.lookups);

@@ -163,8 +163,9 @@ void gen_exit_lookup(struct gen *g) {
 }
 
 /*
- * To another page: where that is depends on the page tables. In a window, a change of them that concerns code changes
- * jc_key, so the exit can be linked under a key (jit_link_far); elsewhere the jump cache is asked each time.
+ * To another page: where that is depends on the page tables. In a window, a change of them that concerns code
+ * changes jc_key, so the exit can be linked under a key (jit_link_far); elsewhere the jump cache is asked
+ * each time.
  */
 static void exit_far(struct gen *g, uint32_t target) {
   struct emitter *e = &g->e;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The generator: guest instructions of one block to host code. gen.c has the frame of a block and its exits,
- * gen_mem.c the address strategy, gen_alu.c / gen_stack.c / gen_branch.c / gen_fpu.c / gen_string.c the classes.
+ * gen_mem.c the address strategy, gen_alu.c / gen_stack.c / gen_branch.c / gen_fpu.c / gen_string.c the
+ * classes.
  */
 #ifndef TRANSLATE_GEN_H
 #define TRANSLATE_GEN_H
@@ -10,8 +11,8 @@
 
 struct gen;
 
-/* Emits the part of an instruction that touches memory, with the operand at `m`. Called twice: for the fast path
- * and for the out-of-line slow path, where m is cpu->membuf. Must not fault, must not branch out. */
+/* Emits the part of an instruction that touches memory, with the operand at `m`. Called twice: for the fast
+ * path and for the out-of-line slow path, where m is cpu->membuf. Must not fault, must not branch out. */
 typedef void (*gen_op)(struct gen *g, const struct insn *in, struct host_mem m);
 
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_RMW };
@@ -23,12 +24,12 @@ enum leave { LEAVE_NEXT, LEAVE_CONST, LEAVE_R11 };
 enum cold_kind { COLD_MEM, COLD_CORE, COLD_SEG, COLD_FPU, COLD_EXIT_LEAVE, COLD_HEAD };
 
 /*
- * x87 pointers that are not in memory yet. They are stored where somebody can look: before calls to the core, exits and
- * changes of the registers that the operand's address is made of, and on slow paths.
+ * x87 pointers that are not in memory yet. They are stored where somebody can look: before calls to the core,
+ * exits and changes of the registers that the operand's address is made of, and on slow paths.
  */
 struct fp_pointers {
   bool code, data; /* FIP, FCS and FOP; FDP and FDS */
-  uint8_t seg; /* of FDS */
+  uint8_t seg;     /* of FDS */
   uint16_t opcode;
   uint32_t eip;
   struct host_mem at; /* FDP, in 32 bits */
@@ -37,11 +38,11 @@ struct fp_pointers {
 /* An out-of-line path, emitted behind the block. */
 struct cold {
   enum cold_kind kind;
-  uint8_t *jrcxz; /* rel8 that must reach an island (or NULL: patched) */
+  uint8_t *jrcxz;  /* rel8 that must reach an island (or NULL: patched) */
   uint8_t *island; /* rel32 of the island's jump */
   const uint8_t *resume;
   uint8_t index; /* guest instruction */
-  int8_t la; /* COLD_MEM: register that holds the linear address */
+  int8_t la;     /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
   struct fp_pointers fp;
@@ -52,13 +53,13 @@ struct cold {
   int32_t arg; /* g->arg when op was emitted */
 };
 
-/* A direct exit that is emitted behind the block: the link's own stub, and of a side exit of a trace, what must be
- * put right before. */
+/* A direct exit that is emitted behind the block: the link's own stub, and of a side exit of a trace, what
+ * must be put right before. */
 struct gen_exit {
   uint8_t *field; /* rel32 of the jump that goes there */
   uint32_t target;
   uint8_t index; /* guest instruction */
-  uint8_t rest; /* side exit: instructions of the trace that are not executed */
+  uint8_t rest;  /* side exit: instructions of the trace that are not executed */
   bool side;
   struct fp_pointers fp;
 };
@@ -76,18 +77,18 @@ struct gen {
   const struct insn *insns;
   const int16_t *off; /* of their EIP from the block's */
   unsigned count;
-  unsigned index; /* instruction being generated */
+  unsigned index;     /* instruction being generated */
   uint32_t eip, next; /* of it, and of the one after it */
-  int32_t arg; /* parameter of gen_op, kept in struct cold */
-  bool fpu_ready; /* the guest's FPU state is known to be in the host's registers */
+  int32_t arg;        /* parameter of gen_op, kept in struct cold */
+  bool fpu_ready;     /* the guest's FPU state is known to be in the host's registers */
   struct fp_pointers fp;
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
   struct gen_exit exit[MAX_EXITS];
   unsigned exit_count;
-  bool ended; /* the block's last instruction has emitted its exits */
-  struct cold no_cold; /* what an access by the window returns */
-  bool only_tlb; /* this access does not go by the window */
+  bool ended;                 /* the block's last instruction has emitted its exits */
+  struct cold no_cold;        /* what an access by the window returns */
+  bool only_tlb;              /* this access does not go by the window */
   struct cold cold[MAX_COLD]; /* last: not cleared for each block */
 };
 
@@ -99,19 +100,19 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, regis
 /* reg = EIP constant of this block; the second form stores it to cpu->eip (changes RCX). Flags survive. */
 void gen_eip(struct gen *g, int reg, uint32_t eip);
 void gen_store_eip(struct gen *g, uint32_t eip);
-void gen_store_fp_pointers(struct gen *g); /* those that are pending; changes RCX */
+void gen_store_fp_pointers(struct gen *g);                   /* those that are pending; changes RCX */
 void gen_lea(struct emitter *e, int dst, struct host_mem m); /* 32 bits; base may be NOREG */
-void gen_exit_to(struct gen *g, uint32_t target); /* leave for a constant EIP */
+void gen_exit_to(struct gen *g, uint32_t target);            /* leave for a constant EIP */
 /* Inside a trace: leave for `target` if the condition holds. */
 void gen_side_exit(struct gen *g, int cc, uint32_t target);
 static inline bool gen_inside(const struct gen *g) { return g->index + 1 < g->count; }
-void gen_exit_lookup(struct gen *g); /* leave for the EIP in R8D */
+void gen_exit_lookup(struct gen *g);                 /* leave for the EIP in R8D */
 void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */
-uint32_t gen_left(const struct gen *g); /* instructions not retired, the current one included */
+uint32_t gen_left(const struct gen *g);              /* instructions not retired, the current one included */
 
 /* --- gen_mem.c --- */
-/* Effective address (offset) of a ModRM operand; returns the register that holds it, upper half zero. R8 or a guest
- * register. */
+/* Effective address (offset) of a ModRM operand; returns the register that holds it, upper half zero. R8 or a
+ * guest register. */
 int gen_offset(struct gen *g, const struct insn *in);
 struct host_mem gen_guest_mem(const struct insn *in); /* 32-bit address size: the offset as an expression */
 bool gen_depends(const struct host_mem *m, unsigned gprs); /* is one of these guest registers (bits) in it? */
@@ -119,16 +120,16 @@ void gen_offset_into(struct gen *g, const struct insn *in, int dst); /* 32-bit a
 /* Limit check and base: offset in `reg` to linear address in the returned register (R8 or `reg`). */
 int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write);
 /* TLB probe and access at the linear address in `la`. align: misalignment of a 16-byte operand is #GP(0). */
-struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access, bool align,
-                        gen_op op);
+struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access,
+                        bool align, gen_op op);
 /* All three for a ModRM (or moffs) operand. */
-struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
-                              gen_op op);
-/* The cold path of this access is the core's: its operation is not the same on a buffer (x87 stores that an unmasked
- * exception suppresses). */
+struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access,
+                              bool align, gen_op op);
+/* The cold path of this access is the core's: its operation is not the same on a buffer (x87 stores that an
+ * unmasked exception suppresses). */
 void gen_slow_by_core(struct cold *c);
-/* Is this instruction's memory reached by the window? Then the host's page faults do what a cold path does, and
- * nothing of the guest's may change before the last access. */
+/* Is this instruction's memory reached by the window? Then the host's page faults do what a cold path does,
+ * and nothing of the guest's may change before the last access. */
 bool gen_windowed(const struct gen *g);
 /* Access at [reg + disp] in a flat segment. */
 struct cold *gen_window_access(struct gen *g, const struct insn *in, struct host_mem m, gen_op op);

@@ -6,14 +6,17 @@
 #include "translate/gen_stack.h"
 
 /* A target cut to 16 bits depends on where the block is mapped. */
-static bool target_moves(const struct gen *g, const struct insn *in) { return in->opsize == 2 && g->b->relative; }
+static bool target_moves(const struct gen *g, const struct insn *in) {
+  return in->opsize == 2 && g->b->relative;
+}
 
 static uint32_t relative_target(const struct gen *g, const struct insn *in) {
   uint32_t target = g->eip + in->length + in->imm;
   return in->opsize == 2 ? target & 0xffff : target;
 }
 
-/* The target in R11D must not lie beyond the CS limit; if it does, the core repeats the instruction and raises. */
+/* The target in R11D must not lie beyond the CS limit; if it does, the core repeats the instruction and
+ * raises. */
 static void check_computed(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   if (g->cs_limit >= (in->opsize == 2 ? 0xffffu : 0xffffffffu))

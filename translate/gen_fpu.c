@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x87, MMX and SSE on the host's own units: the same instruction with its memory operand and general registers
- * re-numbered. The guest's state is loaded when a block first needs it (the load is skipped if it is there).
+ * x87, MMX and SSE on the host's own units: the same instruction with its memory operand and general
+ * registers re-numbered. The guest's state is loaded when a block first needs it (the load is skipped if it
+ * is there).
  *
- * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores of our own, where
- * somebody may look (struct fp_pointers). Unmasked exceptions reach the host as SIGFPE, misaligned operands as SIGSEGV;
- * the interpreter then repeats the instruction and raises what the guest shall see. Whole-state loads and
- * stores, FNINIT, FNCLEX, LDMXCSR and MASKMOV are the core's.
+ * The host does not know guest addresses, so FIP, FCS, FOP, FDP and FDS are kept in cpu->fx by stores of our
+ * own, where somebody may look (struct fp_pointers). Unmasked exceptions reach the host as SIGFPE, misaligned
+ * operands as SIGSEGV; the interpreter then repeats the instruction and raises what the guest shall see.
+ * Whole-state loads and stores, FNINIT, FNCLEX, LDMXCSR and MASKMOV are the core's.
  */
 #include "core/fpu.h"
 #include "translate/gen.h"
@@ -180,7 +181,6 @@ bool gen_fpu(struct gen *g, const struct insn *in) {
 
 /* --- MMX and SSE --- */
 
-
 static unsigned simd_flags(const struct insn_desc *d) {
   switch (d->pfx) {
   case P_66: return EO_66;
@@ -247,7 +247,8 @@ bool gen_simd(struct gen *g, const struct insn *in) {
     return false;
   ensure_loaded(g);
   if (in->is_mem) {
-    gen_modrm_access(g, in, size, d->attr & A_STORE ? ACCESS_WRITE : ACCESS_READ, d->attr & A_ALIGN, op_simd_mem);
+    gen_modrm_access(g, in, size, d->attr & A_STORE ? ACCESS_WRITE : ACCESS_READ, d->attr & A_ALIGN,
+                     op_simd_mem);
   } else if (in->has_modrm) {
     emit_op_rr(e, simd_flags(d), in->map, in->opcode, host_reg_field(in), rm_gpr ? host_gpr[in->rm] : in->rm);
     if (has_imm8(d))

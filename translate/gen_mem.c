@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses and memory accesses: effective address, segment limit and base, and then one of two strategies: the
- * flags-free probe of the software TLB (cpu.h), or the window (window.h). Each block has some accesses of either
- * kind, see struct block.window_sites.
+ * Addresses and memory accesses: effective address, segment limit and base, and then one of two strategies:
+ * the flags-free probe of the software TLB (cpu.h), or the window (window.h). Each block has some accesses of
+ * either kind, see struct block.window_sites.
  */
 #include "core/log.h"
 #include "core/mem.h"
@@ -70,7 +70,9 @@ bool gen_depends(const struct host_mem *m, unsigned gprs) {
   return false;
 }
 
-void gen_offset_into(struct gen *g, const struct insn *in, int dst) { gen_lea(&g->e, dst, gen_guest_mem(in)); }
+void gen_offset_into(struct gen *g, const struct insn *in, int dst) {
+  gen_lea(&g->e, dst, gen_guest_mem(in));
+}
 
 int gen_offset(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
@@ -105,7 +107,9 @@ int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write) {
   struct cold *c = gen_cold(g, COLD_SEG);
   c->info = SLOW_SIZE(size) | (write ? SLOW_WRITE : 0) | SLOW_LEFT(gen_left(g)) | SLOW_SEG(seg);
   c->resume = e->p;
-  emit_load(e, RCX, hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, base)));
+  emit_load(
+      e, RCX,
+      hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, base)));
   emit_lea(e, R8, hm_index(R8, RCX, 0, 0));
   return R8;
 }
@@ -136,8 +140,8 @@ struct cold *gen_window_access(struct gen *g, const struct insn *in, struct host
   return &g->no_cold;
 }
 
-struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access, bool align,
-                        gen_op op) {
+struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access,
+                        bool align, gen_op op) {
   struct emitter *e = &g->e;
   if (gen_windowed(g))
     return gen_window_access(g, in, hm_base(la, 0), op);
@@ -159,10 +163,11 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
 
 void gen_slow_by_core(struct cold *c) { c->kind = COLD_CORE; }
 
-struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access, bool align,
-                              gen_op op) {
+struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access,
+                              bool align, gen_op op) {
   gen_reserve(g, 16);
-  if (gen_windowed(g) && in->addrsize == 4 && gen_seg_flat(g, in->seg) && !(access != ACCESS_READ && in->seg == CS)) {
+  if (gen_windowed(g) && in->addrsize == 4 && gen_seg_flat(g, in->seg) &&
+      !(access != ACCESS_READ && in->seg == CS)) {
     return gen_window_access(g, in, gen_guest_mem(in), op);
   }
   int reg = gen_offset(g, in);

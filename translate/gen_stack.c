@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PUSH, POP, LEAVE and the stack halves of CALL and RET. The address is computed and probed first, ESP
- * changes last (with the access, so that the slow path repeats it). PUSHA, POPA, ENTER and POP to memory are the
- * core's; for PUSHF and POPF see gen_system.c.
+ * changes last (with the access, so that the slow path repeats it). PUSHA, POPA, ENTER and POP to memory are
+ * the core's; for PUSHF and POPF see gen_system.c.
  */
 #include "translate/gen.h"
 
@@ -35,7 +35,8 @@ static int stack_offset(struct gen *g, int disp) {
 }
 
 /* Access at SP + disp. */
-static struct cold *stack_access(struct gen *g, const struct insn *in, int disp, enum access access, gen_op op) {
+static struct cold *stack_access(struct gen *g, const struct insn *in, int disp, enum access access,
+                                 gen_op op) {
   unsigned size = (unsigned)in->opsize;
   gen_reserve(g, 16);
   if (gen_windowed(g) && (g->mode & MODE_STACK32) && gen_seg_flat(g, SS))
@@ -89,7 +90,8 @@ struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) 
 /* g->arg: host register */
 static void op_pop_reg(struct gen *g, const struct insn *in, struct host_mem m) {
   bool to_sp = g->arg == R15;
-  if (to_sp && in->opsize == 2) { /* SP first grows, then its low half is replaced: only the upper half can tell */
+  if (to_sp &&
+      in->opsize == 2) { /* SP first grows, then its low half is replaced: only the upper half can tell */
     emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11, m);
     adjust_sp(g, 2);
     emit_op_rr(&g->e, EO_66, OM_1, 0x8b, R15, R11);
@@ -108,9 +110,7 @@ static void op_peek(struct gen *g, const struct insn *in, struct host_mem m) {
     emit_load(&g->e, R11, m);
 }
 
-void gen_peek(struct gen *g, const struct insn *in) {
-  stack_access(g, in, 0, ACCESS_READ, op_peek);
-}
+void gen_peek(struct gen *g, const struct insn *in) { stack_access(g, in, 0, ACCESS_READ, op_peek); }
 
 void gen_adjust_sp(struct gen *g, int bytes) { adjust_sp(g, bytes); }
 
@@ -147,8 +147,9 @@ void gen_load_r11(struct gen *g, const struct insn *in) {
 
 /* The selector, zero-extended. */
 static bool push_segment(struct gen *g, const struct insn *in, int seg) {
-  emit_op_rm(&g->e, 0, OM_0F, 0xb7, R11,
-             hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel)));
+  emit_op_rm(
+      &g->e, 0, OM_0F, 0xb7, R11,
+      hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, sel)));
   gen_push_reg(g, in, R11);
   return true;
 }
@@ -156,7 +157,9 @@ static bool push_segment(struct gen *g, const struct insn *in, int seg) {
 bool gen_stack(struct gen *g, const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
   if (in->map == MAP_0F)
-    return in->opcode == 0xa0 ? push_segment(g, in, FS) : in->opcode == 0xa8 ? push_segment(g, in, GS) : false;
+    return in->opcode == 0xa0   ? push_segment(g, in, FS)
+           : in->opcode == 0xa8 ? push_segment(g, in, GS)
+                                : false;
   switch (in->opcode) {
   case 0x06: return push_segment(g, in, ES);
   case 0x0e: return push_segment(g, in, CS);
@@ -213,8 +216,8 @@ static void op_load_selector(struct gen *g, const struct insn *in, struct host_m
 
 /*
  * Selector and base change, nothing else (SDM vol. 3, 20.1.2) -- if it is an ordinary writable 64 KB
- * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode: the
- * core's.
+ * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode:
+ * the core's.
  */
 bool gen_seg_load(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
@@ -227,7 +230,8 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   size_t base = offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg);
   gen_reserve(g, 40);
   emit_load64(e, RCX, hm_cpu(base + offsetof(struct seg, room_write)));
-  emit_op_rm(e, 0, OM_0F, 0xb6, R11, hm_cpu(base + offsetof(struct seg, attr))); /* movzx: a load resets DPL and A */
+  emit_op_rm(e, 0, OM_0F, 0xb6, R11,
+             hm_cpu(base + offsetof(struct seg, attr))); /* movzx: a load resets DPL and A */
   emit_lea64(e, RCX, hm_index(RCX, R11, 0, 0x10000 - (g->mode & MODE_V86 ? 0xf3 : 0x93)));
   uint8_t *ordinary = emit_jrcxz(e);
   emit_mov_imm(e, RCX, 0);

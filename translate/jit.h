@@ -15,10 +15,10 @@
  * every TLB probe, limit check and budget check needs one. Nothing that the generator adds between two
  * guest instructions may change EFLAGS.
  *
- * If cpu->fpu_loaded is FPU_LOADED, the host's x87, MMX, XMM0-7 and MXCSR hold the guest's; if 0, cpu->fx does.
- * While the engine's C code runs it may be FPU_PARKED: what C uses of the unit, XMM0-7 and MXCSR, is in cpu->fx, the
- * rest still in the host's registers, because saving and loading all takes 250 ns. Whoever needs cpu->fx calls
- * jit_fpu_settle first; so does the engine before it returns.
+ * If cpu->fpu_loaded is FPU_LOADED, the host's x87, MMX, XMM0-7 and MXCSR hold the guest's; if 0, cpu->fx
+ * does. While the engine's C code runs it may be FPU_PARKED: what C uses of the unit, XMM0-7 and MXCSR, is in
+ * cpu->fx, the rest still in the host's registers, because saving and loading all takes 250 ns. Whoever needs
+ * cpu->fx calls jit_fpu_settle first; so does the engine before it returns.
  */
 #ifndef TRANSLATE_JIT_H
 #define TRANSLATE_JIT_H
@@ -38,13 +38,13 @@ struct block;
 
 /* A direct branch from one block to another: a rel32 field that aims at `stub` until linked. */
 struct link {
-  uint8_t *field; /* writable alias */
+  uint8_t *field;      /* writable alias */
   const uint8_t *stub; /* writable alias of the exit stub */
-  uint8_t *leave; /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
+  uint8_t *leave;      /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
   struct block *from, *to;
   struct link *next; /* in to->incoming */
-  /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked under, and
-   * sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
+  /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
+   * under, and sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
   uint8_t *far_key, *far_bias;
   uint8_t relinks;
   uint8_t passes; /* see spread_heat */
@@ -56,23 +56,23 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
   uint8_t index;
 };
 
-struct block { /* what jit_find looks at comes first */
+struct block {                      /* what jit_find looks at comes first */
   uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
   struct block *hash_next;
-  bool relative; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
-  uint32_t pa2; /* physical page of the bytes beyond the first page; NO_PAGE = none */
-  uint16_t len; /* guest bytes; of a trace, from its lowest to its highest */
-  uint16_t before; /* bytes of them below pa */
-  uint16_t heat; /* slices that began here */
-  uint16_t fills; /* pages mapped into a window for its sake */
+  bool relative;         /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
+  uint32_t pa2;          /* physical page of the bytes beyond the first page; NO_PAGE = none */
+  uint16_t len;          /* guest bytes; of a trace, from its lowest to its highest */
+  uint16_t before;       /* bytes of them below pa */
+  uint16_t heat;         /* slices that began here */
+  uint16_t fills;        /* pages mapped into a window for its sake */
   uint64_t window_sites; /* bit per instruction: accesses memory by the window */
   uint8_t insns;
   bool valid;
-  bool hot; /* translated with window_sites */
+  bool hot;            /* translated with window_sites */
   const uint8_t *host; /* entry, executable alias */
   uint32_t host_size;
-  uint32_t map_first, map_count; /* in jit->maps */
-  struct block *page_next[2]; /* lists of blocks with bytes on page pa and on page pa2 */
+  uint32_t map_first, map_count;   /* in jit->maps */
+  struct block *page_next[2];      /* lists of blocks with bytes on page pa and on page pa2 */
   uint32_t link_first, link_count; /* direct exits, in jit->links */
   struct link *incoming;
 } __attribute__((aligned(64)));
@@ -86,8 +86,8 @@ static inline bool mode_relative(uint32_t mode) {
 }
 #define JIT_IDS 1024u
 
-/* One (mode, CS base, CS limit, generation) combination in use; see jit_rekey. The generation is that of the window's
- * code, or FLUSH_GEN + the number of flushes so far that concern this privilege. */
+/* One (mode, CS base, CS limit, generation) combination in use; see jit_rekey. The generation is that of the
+ * window's code, or FLUSH_GEN + the number of flushes so far that concern this privilege. */
 struct mode_id {
   uint32_t mode, cs_base, cs_limit, id;
   uint64_t gen;
@@ -97,23 +97,24 @@ struct mode_id {
 /* What the window strategy has learnt of a block's accesses. */
 #define SITE_HINTS 4096u
 #define LOCAL_JUMPS 4096u
-#define JC_NEVER 1u /* a tag that no EIP + key has as its complement: keys are multiples of 2^32 and never 0 */
+#define JC_NEVER                                                                                             \
+  1u /* a tag that no EIP + key has as its complement: keys are multiples of 2^32 and never 0 */
 struct site_hint {
   uint32_t pa, mode;
-  uint32_t faults; /* that the window could not resolve */
+  uint32_t faults;    /* that the window could not resolve */
   uint64_t tlb_sites; /* bit per instruction: to be accessed by the software TLB */
 };
 
 #define CODE_STORES 64u
 struct code_store {
   uint32_t key; /* linear page << 2 | user << 1 | 1; 0 = empty */
-  uint32_t pa; /* of the page */
+  uint32_t pa;  /* of the page */
   uint8_t *host;
 };
 
 struct jit {
   struct cpu *cpu;
-  uint8_t *rw; /* code cache, writable alias */
+  uint8_t *rw;       /* code cache, writable alias */
   const uint8_t *rx; /* the same memory, executable alias */
   size_t size;
   uint8_t *next; /* first free byte, writable alias */
@@ -137,32 +138,32 @@ struct jit {
   uint8_t *ran; /* bit per linear page: the jump cache may have entries for code there */
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
-  const uint8_t *stub_exit; /* eip is in memory */
+  const uint8_t *stub_exit;      /* eip is in memory */
   const uint8_t *stub_exit_link; /* R8D = link number + 1; eip is in memory */
-  const uint8_t *stub_lookup; /* eip is in memory: jump there through the jump cache */
-  const uint8_t *stub_miss; /* R8D = eip: no jump cache entry */
+  const uint8_t *stub_lookup;    /* eip is in memory: jump there through the jump cache */
+  const uint8_t *stub_miss;      /* R8D = eip: no jump cache entry */
   const uint8_t *stub_read, *stub_write, *stub_write_check, *stub_write_commit, *stub_seg_check;
   const uint8_t *stub_exec; /* R8D = index into insns */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
   const uint8_t *stub_sysenter, *stub_sysexit;
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
-  struct windows *windows; /* NULL = this engine has none */
-  unsigned hot; /* slices that make a block worth its window */
+  struct windows *windows;        /* NULL = this engine has none */
+  unsigned hot;                   /* slices that make a block worth its window */
   struct site_hint *hints;
   bool cold_block; /* host fault: the block maps more than it gains */
   void (*enter)(struct cpu *cpu, const uint8_t *host);
 
-  uint32_t exit_link; /* set by C after enter() returned */
+  uint32_t exit_link;    /* set by C after enter() returned */
   uint64_t known_icount; /* see enter_known */
-  uint64_t rf_icount; /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
+  uint64_t rf_icount;    /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
   struct code_store code_store[CODE_STORES];
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
-  uint8_t *slow_host; /* the checked store goes here, unless NULL */
+  uint8_t *slow_host;      /* the checked store goes here, unless NULL */
   uint32_t slow_pa;
-  uint32_t slow_la; /* linear address between write check and commit */
+  uint32_t slow_la;  /* linear address between write check and commit */
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
-  bool step_wanted; /* a host fault: the interpreter shall execute the instruction at EIP */
+  bool step_wanted;  /* a host fault: the interpreter shall execute the instruction at EIP */
   struct {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
@@ -171,7 +172,7 @@ struct jit {
   unsigned local_jump_count;
   bool hold_windows; /* no hot blocks until the slice ends */
   bool slice_begins; /* the next block found begins a slice */
-  bool verify; /* check every block with verify.h before it may run */
+  bool verify;       /* check every block with verify.h before it may run */
 };
 
 /* ECX of the slow-path stubs. */
@@ -179,7 +180,7 @@ struct jit {
 #define SLOW_WRITE 0x40u
 #define SLOW_RMW 0x80u
 #define SLOW_LEFT(n) ((uint32_t)(n) << 8) /* bits 15:8: instructions not retired, this one included */
-#define SLOW_ALIGN 0x10000u /* #GP(0) unless 16-byte aligned */
+#define SLOW_ALIGN 0x10000u               /* #GP(0) unless 16-byte aligned */
 #define SLOW_SEG(s) ((uint32_t)(s) << 24)
 
 /* Slots of cpu->scratch that stubs and C share. */
@@ -193,7 +194,8 @@ void jit_emit_lookup(struct emitter *e, int table, const uint8_t *miss);
 uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info);
 uint32_t jit_slow_write(struct cpu *cpu, uint32_t la, uint32_t info); /* 0 = leave after this instruction */
 uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info);
-uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info); /* 0 = leave after this instruction */
+uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la,
+                               uint32_t info); /* 0 = leave after this instruction */
 uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);
 uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info); /* 0 = leave; EIP and budget are set */
 uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
@@ -202,8 +204,8 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
 void jit_flush(struct jit *j); /* drop every block */
-/* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else NO_PAGE;
- * *crosses: it matters. */
+/* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else
+ * NO_PAGE; *crosses: it matters. */
 struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses);
 struct block *jit_block_new(struct jit *j);
 void jit_block_insert(struct jit *j, struct block *b);
@@ -216,7 +218,7 @@ static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
 }
 void jit_link(struct jit *j, struct link *l, struct block *to);
 #define FAR_RELINKS 8u
-void jit_link_far(struct jit *j, struct link *l, struct block *to); /* under the CPU's key and EIP */
+void jit_link_far(struct jit *j, struct link *l, struct block *to);         /* under the CPU's key and EIP */
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);
 static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mode) {
@@ -225,8 +227,8 @@ static inline struct site_hint *jit_hint(struct jit *j, uint32_t pa, uint32_t mo
 
 void jit_fpu_settle(struct cpu *cpu); /* the guest's FPU state to cpu->fx; stubs.c */
 
-/* RF holds for one instruction. Without breakpoints only what pushes EFLAGS can see it, so translated code runs with it
- * set, and it is cleared as soon as C looks. */
+/* RF holds for one instruction. Without breakpoints only what pushes EFLAGS can see it, so translated code
+ * runs with it set, and it is cleared as soon as C looks. */
 static inline void jit_retire_rf(struct cpu *cpu) {
   if (__builtin_expect(cpu->eflags & FL_RF, 0) && cpu->icount > ((struct jit *)cpu->engine_data)->rf_icount)
     cpu->eflags &= ~FL_RF;
@@ -250,12 +252,14 @@ bool fpu_sets_pointers(const struct insn *in); /* changes FIP, FCS and FOP */
 unsigned insn_may_write(const struct insn *in);
 
 /* --- translate.c --- */
-/* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window. NULL: not
- * translatable, interpret one. */
+/* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window.
+ * NULL: not translatable, interpret one. */
 struct block *jit_translate(struct jit *j, uint32_t pa, bool hot);
 
 static inline uint8_t *jit_to_rw(const struct jit *j, const uint8_t *rx) { return j->rw + (rx - j->rx); }
-static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) { return j->rx + (rw - j->rw); }
+static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) {
+  return j->rx + (rw - j->rw);
+}
 
 static inline struct host_mem hm_cpu(size_t offset) { return hm_base(R14, (int32_t)offset); }
 #define CPU_FIELD(member) hm_cpu(offsetof(struct cpu, member))

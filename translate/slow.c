@@ -161,8 +161,8 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   uint32_t next = start + in->length;
   if (!(mode & MODE_CODE32))
     next &= 0xffff;
-  bool in_sequence = cpu->eip == next && cpu->mode == mode && cpu->jc_key == key &&
-                     j->stat.invalidated == before;
+  bool in_sequence =
+      cpu->eip == next && cpu->mode == mode && cpu->jc_key == key && j->stat.invalidated == before;
   bool ends = insn_describe(in)->attr & A_END;
   if (retired && (in_sequence || ends) && cpu->shadow == SHADOW_NONE && !cpu->halted && !cpu->shutdown &&
       !j->flush_wanted && !(cpu->mode & MODE_SINGLE) && !must_leave(cpu)) {
@@ -193,20 +193,21 @@ static bool flat_in(uint32_t mode, int seg) {
   return mode & bit[seg];
 }
 
-/* The x87 pointers of the last x87 instruction before the faulting one may not be in memory yet (struct fp_pointers):
- * find them again. */
+/* The x87 pointers of the last x87 instruction before the faulting one may not be in memory yet (struct
+ * fp_pointers): find them again. */
 static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
   const struct jit *j = cpu->engine_data;
   const uint8_t *page = cpu->machine->mem->page[b->pa >> 12].read;
   struct insn code, data; /* the last ones that set them */
   int32_t code_off = 0;
   bool code_waits = false, data_waits = false;
-  for (const struct host_map *m = &j->maps[b->map_first]; page && b->pa2 == NO_PAGE && m->index < at->index; m++) {
+  for (const struct host_map *m = &j->maps[b->map_first]; page && b->pa2 == NO_PAGE && m->index < at->index;
+       m++) {
     struct insn in;
     uint32_t offset = (b->pa & (MEM_PAGE - 1)) + (uint32_t)(int32_t)m->eip_off;
     unsigned avail = MEM_PAGE - offset;
-    if (insn_decode(&in, page + offset, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32, cpu->features) !=
-        INSN_OK)
+    if (insn_decode(&in, page + offset, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32,
+                    cpu->features) != INSN_OK)
       return;
     if (data_waits && (insn_may_write(&in) & operand_gprs(&data)))
       data_waits = false; /* they were stored then */
@@ -233,8 +234,8 @@ static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const st
   }
 }
 
-/* An access that the window could not make (a device, code, a guest's page fault): once in a while is fine, more often
- * the software TLB is the better way. */
+/* An access that the window could not make (a device, code, a guest's page fault): once in a while is fine,
+ * more often the software TLB is the better way. */
 static void note_window_fault(struct jit *j, struct block *b, unsigned index) {
   struct site_hint *h = jit_hint(j, b->pa, b->mode);
   if (!(b->window_sites >> index & 1))

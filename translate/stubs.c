@@ -21,7 +21,7 @@ static void alu_imm(struct emitter *e, int op, int reg, uint32_t imm) {
 static void spill_guest(struct emitter *e) {
   for (int r = 0; r < 8; r++)
     emit_store(e, CPU_FIELD(gpr[r]), host_gpr[r]);
-  e8(e, 0x9f); /* lahf */
+  e8(e, 0x9f);                           /* lahf */
   emit_op_rr(e, 0, OM_0F, 0x90, 0, RAX); /* seto al */
   emit_op_rr(e, 0, OM_0F, 0xb6, RCX, 4); /* movzx ecx, ah */
   emit_movzx8(e, RAX, RAX);
@@ -40,11 +40,11 @@ static void fill_guest(struct emitter *e, bool all) {
   emit_load(e, RAX, CPU_FIELD(eflags));
   emit_op_rr(e, 0, OM_0F, 0xba, 4, RAX); /* bt eax, 11 */
   e8(e, 11);
-  emit_op_rr(e, 0, OM_0F, 0x92, 0, RCX); /* setc cl */
+  emit_op_rr(e, 0, OM_0F, 0x92, 0, RCX);      /* setc cl */
   emit_op_rr(e, 0, OM_1, 0x80, ALU_ADD, RCX); /* add cl, 127: OF = old OF */
   e8(e, 127);
   emit_op_rr(e, 0, OM_1, 0x88, RAX, 4); /* mov ah, al */
-  e8(e, 0x9e); /* sahf */
+  e8(e, 0x9e);                          /* sahf */
   static const uint8_t preserved[8] = {0, 0, 0, 1, 1, 1, 0, 0};
   for (int r = 0; r < 8; r++)
     if (all || !preserved[r])
@@ -57,16 +57,16 @@ static void fpu_unload(struct emitter *e) {
   emit_load(e, RCX, CPU_FIELD(fpu_loaded));
   emit_op_rr(e, 0, OM_1, 0x85, RCX, RCX); /* test ecx, ecx */
   uint8_t *skip = emit_jcc32(e, 4);
-  emit_load64(e, R8, CPU_FIELD(fx.fip)); /* FIP, FCS */
-  emit_load64(e, R9, CPU_FIELD(fx.fdp)); /* FDP, FDS */
+  emit_load64(e, R8, CPU_FIELD(fx.fip));                 /* FIP, FCS */
+  emit_load64(e, R9, CPU_FIELD(fx.fdp));                 /* FDP, FDS */
   emit_op_rm(e, 0, OM_0F, 0xb7, RCX, CPU_FIELD(fx.fop)); /* movzx ecx, word [fop] */
-  emit_op_rm(e, 0, OM_0F, 0xae, 0, CPU_FIELD(fx)); /* fxsave [fx] */
+  emit_op_rm(e, 0, OM_0F, 0xae, 0, CPU_FIELD(fx));       /* fxsave [fx] */
   emit_store64(e, CPU_FIELD(fx.fip), R8);
   emit_store64(e, CPU_FIELD(fx.fdp), R9);
   emit_op_rm(e, EO_66, OM_1, 0x89, RCX, CPU_FIELD(fx.fop));
   emit_store_imm(e, CPU_FIELD(fpu_loaded), 0);
   e8(e, 0xdb), e8(e, 0xe3); /* fninit */
-  emit_store_imm(e, CPU_FIELD(scratch[SCR_INFO]) , 0x1f80);
+  emit_store_imm(e, CPU_FIELD(scratch[SCR_INFO]), 0x1f80);
   emit_op_rm(e, 0, OM_0F, 0xae, 2, CPU_FIELD(scratch[SCR_INFO])); /* ldmxcsr */
   emit_patch32(skip, e->p);
 }
@@ -85,7 +85,7 @@ static void fpu_park(struct emitter *e) {
   uint8_t *skip = emit_jcc32(e, 4);
   for (int i = 0; i < 8; i++)
     emit_op_rm(e, 0, OM_0F, 0x29, i, CPU_FIELD(fx.xmm[i])); /* movaps [xmm], xmm */
-  emit_op_rm(e, 0, OM_0F, 0xae, 3, CPU_FIELD(fx.mxcsr)); /* stmxcsr */
+  emit_op_rm(e, 0, OM_0F, 0xae, 3, CPU_FIELD(fx.mxcsr));    /* stmxcsr */
   emit_store_imm(e, CPU_FIELD(scratch[SCR_INFO]), 0x1f80);
   load_mxcsr(e, CPU_FIELD(scratch[SCR_INFO]));
   emit_store_imm(e, CPU_FIELD(fpu_loaded), FPU_PARKED);
@@ -150,7 +150,8 @@ static void make_exit(struct emitter *e) {
 
 /*
  * call: ECX = info, R9D = EIP of the instruction, R8 = argument. Calls fn(cpu, r8, info), stores its result
- * in scratch[SCR_STAY]. R8 and R11 survive. `reload_all`: fn may change guest registers, and may settle the FPU state.
+ * in scratch[SCR_STAY]. R8 and R11 survive. `reload_all`: fn may change guest registers, and may settle the
+ * FPU state.
  */
 static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, uint32_t), bool reload_all) {
   emit_store(e, CPU_FIELD(eip), R9);
@@ -177,8 +178,8 @@ static void make_call(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, 
   e8(e, 0xc3);
 }
 
-/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. table < 0: the mode is
- * whatever the CPU's is now. */
+/* Jump through the jump cache to the EIP in R8D. The key makes entries of other modes miss. table < 0: the
+ * mode is whatever the CPU's is now. */
 void jit_emit_lookup(struct emitter *e, int table, const uint8_t *miss) {
   int32_t jc = (int32_t)offsetof(struct cpu, jump_cache) +
                (table < 0 ? 0 : table * (int32_t)(JC_ENTRIES * sizeof(struct jc_entry)));

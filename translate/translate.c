@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One block, from guest bytes to a place in the code cache. The passes are: scan (decode until control flow,
- * a page end or the size limit; hot code: a trace through branches) -> generate -> place. -d in_asm and out_asm dump before and after.
+ * a page end or the size limit; hot code: a trace through branches) -> generate -> place. -d in_asm and
+ * out_asm dump before and after.
  *
  * A block never crosses a page, except that an instruction which itself crosses is a block of its own;
  * then both pages are part of its key.
@@ -20,7 +21,7 @@ struct scan {
   int16_t off[BLOCK_MAX_INSNS]; /* from the block's first byte */
   unsigned count;
   unsigned turns; /* of a trace through its beginning */
-  int low, high; /* bytes covered, from the block's first */
+  int low, high;  /* bytes covered, from the block's first */
   uint32_t pa2;
 };
 
@@ -54,17 +55,18 @@ static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes,
 /* --- traces --- */
 
 /*
- * Of hot code, a block goes on behind branches on the way that they usually take: one budget check and one load of
- * the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to TRACE_UNROLL instructions;
- * one with FLDCW is not, because many of them in a row are a hundred times slower on some processors. A trace that gets
- * too long ends where a basic block did, so that not every instruction becomes the beginning of some trace.
+ * Of hot code, a block goes on behind branches on the way that they usually take: one budget check and one
+ * load of the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to
+ * TRACE_UNROLL instructions; one with FLDCW is not, because many of them in a row are a hundred times slower
+ * on some processors. A trace that gets too long ends where a basic block did, so that not every instruction
+ * becomes the beginning of some trace.
  */
 #define TRACE_SPAN 1024 /* bytes from the lowest to the highest */
 #define TRACE_UNROLL 48u
 #define TRACE_MIN 24u /* instructions that a trace cut back to a basic block's end must still have */
 
-/* Which way does the branch at the end of the basic block at offset `start` go? The cold block that begins there knows,
- * by its links. */
+/* Which way does the branch at the end of the basic block at offset `start` go? The cold block that begins
+ * there knows, by its links. */
 static bool usually_taken(struct jit *j, uint32_t pa, int start, int taken, int next) {
   bool crosses;
   const struct block *b = jit_find(j, pa + (uint32_t)start, j->cpu->eip + (uint32_t)start, NO_PAGE, &crosses);
@@ -97,8 +99,8 @@ static bool contains(const struct scan *s, int id) {
   return false;
 }
 
-/* The instruction just scanned, at `off`, is a branch. *to = where the trace goes on; false: nowhere. `start` is its
- * basic block's. */
+/* The instruction just scanned, at `off`, is a branch. *to = where the trace goes on; false: nowhere. `start`
+ * is its basic block's. */
 static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, int off, int *to) {
   const struct insn *in = &s->insn[s->count - 1];
   bool jcc = in->map == MAP_0F ? (in->opcode & 0xf0) == 0x80 : (in->opcode & 0xf0) == 0x70;
@@ -121,7 +123,8 @@ static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, 
   return s->turns > 0 || !visited(s, *to);
 }
 
-/* False: let the interpreter execute the instruction at EIP (undefined, too long, beyond the CS limit, MMIO). */
+/* False: let the interpreter execute the instruction at EIP (undefined, too long, beyond the CS limit, MMIO).
+ */
 static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
   struct cpu *cpu = j->cpu;
   const uint8_t *page = cpu->machine->mem->page[pa >> 12].read;

@@ -21,7 +21,7 @@
 #define USE_HASH 4096u
 #define LA_PAGES (1u << 20)
 #define FD_PAGES (1u << 21) /* host pages that can be mapped: the first 8 GB of the memory file */
-#define RUN_MAX 64u /* pages looked at on each side of a miss */
+#define RUN_MAX 64u         /* pages looked at on each side of a miss */
 #define PENDING_MAX 512u
 #define EDGE 64u /* an access that begins so close to a page's end may cross it */
 #define NONE 0xffffffffu
@@ -33,15 +33,16 @@ struct node {
   uint32_t next, prev; /* of the same fd_page */
   uint8_t window;
   bool writable;
-  bool code; /* code at la_page is in the jump cache or linked: its translation is watched even if no data is mapped */
+  bool code; /* code at la_page is in the jump cache or linked: its translation is watched even if no data is
+                mapped */
 };
 
 /* A page table or directory that pages of a window were found through. */
 struct use {
   uint32_t fd_page;
   uint32_t first_la; /* of its entry 0 */
-  uint32_t next; /* in the hash chain, or the free list */
-  uint32_t live; /* pages (tables: regions) that depend on it */
+  uint32_t next;     /* in the hash chain, or the free list */
+  uint32_t live;     /* pages (tables: regions) that depend on it */
   uint8_t window;
   uint8_t shift; /* log2 of what an entry covers */
   uint8_t entry; /* log2 of an entry's size */
@@ -55,14 +56,14 @@ struct space_key {
 struct space {
   struct space_key key;
   bool used;
-  int8_t window; /* or -1 */
-  int heat; /* slices; negative: of rest after a window that did not pay */
+  int8_t window;   /* or -1 */
+  int heat;        /* slices; negative: of rest after a window that did not pay */
   int64_t balance; /* ns that the window has gained, see pay */
   uint8_t losses;
 };
 
-struct region { /* what one directory entry maps */
-  uint32_t live; /* pages */
+struct region {              /* what one directory entry maps */
+  uint32_t live;             /* pages */
   uint32_t table, directory; /* uses, or NONE */
 };
 
@@ -99,9 +100,9 @@ struct windows {
   bool gen_changed;
   bool active; /* the current space's window is `current`: it may be accessed at any time */
   uint64_t clock;
-  uint32_t maps, maps_max; /* host mappings made since the last drop of all; each may cost two entries */
-  unsigned hot; /* slices that earn a window */
-  unsigned switches; /* of GS base, in this slice */
+  uint32_t maps, maps_max;    /* host mappings made since the last drop of all; each may cost two entries */
+  unsigned hot;               /* slices that earn a window */
+  unsigned switches;          /* of GS base, in this slice */
   unsigned rest, rest_length; /* slices to go without windows */
   struct {
     uint64_t fills, pages, unmapped, protected, refused, drops, table_writes, granted, evicted, lost;
@@ -109,8 +110,9 @@ struct windows {
 };
 
 /*
- * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains in a slice
- * of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better off without.
+ * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains
+ * in a slice of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
+ * off without.
  */
 #define COST_FILL 6000
 #define COST_PAGE 100
@@ -175,7 +177,8 @@ static void set_table(struct jit *j, uint32_t fd_page, bool table) {
     mem_set_table(j->cpu->machine->mem, b, offset, table);
 }
 
-static uint32_t use_find(const struct windows *ws, uint32_t fd_page, unsigned window, uint32_t first_la, unsigned shift) {
+static uint32_t use_find(const struct windows *ws, uint32_t fd_page, unsigned window, uint32_t first_la,
+                         unsigned shift) {
   for (uint32_t i = ws->use_hash[fd_page % USE_HASH]; i; i = ws->use[i].next) {
     const struct use *u = &ws->use[i];
     if (u->fd_page == fd_page && u->window == window && u->first_la == first_la && u->shift == shift)
@@ -232,7 +235,9 @@ static void use_drop(struct jit *j, uint32_t i) {
 
 /* --- pages -------------------------------------------------------------------------------------------- */
 
-static struct region *region_of(struct window *w, uint32_t la_page) { return &w->region[la_page >> (w->shift - 12)]; }
+static struct region *region_of(struct window *w, uint32_t la_page) {
+  return &w->region[la_page >> (w->shift - 12)];
+}
 
 /* Nothing of it is mapped any more? Then it depends on no table. */
 static void close_region(struct jit *j, struct region *r) {
@@ -385,7 +390,8 @@ static void on_table_write(void *opaque, struct mem_block *b, uint64_t offset, u
       const struct use *u = &use[n];
       uint32_t first = at >> u->entry, last = (at + size - 1) >> u->entry;
       uint32_t entry_pages = 1u << (u->shift - 12);
-      invalidate_range(j, u->window, (u->first_la >> 12) + first * entry_pages, (last - first + 1) * entry_pages);
+      invalidate_range(j, u->window, (u->first_la >> 12) + first * entry_pages,
+                       (last - first + 1) * entry_pages);
     }
     if (ws->stat.unmapped == before)
       break;
@@ -411,7 +417,7 @@ static void on_protect(struct cpu *cpu, const uint8_t *host_page) {
         continue;
       d->writable = false;
       ws->maps++;
-      ws->stat.protected++;
+      ws->stat.protected ++;
       mprotect(ws->window[d->window].base + ((uint64_t)d->la_page << 12), MEM_PAGE, PROT_READ);
     }
     return;
@@ -548,9 +554,9 @@ void window_enter(struct jit *j) {
 }
 
 /*
- * A change of GS base costs the host some 20 ns. Where the guest does little between two (system calls in a row, an
- * event a microsecond), windows don't pay: go without for a while, longer each time that it is found again. True: that
- * begins or ends.
+ * A change of GS base costs the host some 20 ns. Where the guest does little between two (system calls in a
+ * row, an event a microsecond), windows don't pay: go without for a while, longer each time that it is found
+ * again. True: that begins or ends.
  */
 static bool rest(struct windows *ws) {
   bool busy = ws->switches > SWITCHES_MAX && ws->hot != 0;
@@ -561,7 +567,9 @@ static bool rest(struct windows *ws) {
     ws->rest_length = 0;
     return false;
   }
-  ws->rest_length = ws->rest_length == 0 ? REST_MIN : ws->rest_length < REST_MAX ? ws->rest_length * 2 : REST_MAX;
+  ws->rest_length = ws->rest_length == 0         ? REST_MIN
+                    : ws->rest_length < REST_MAX ? ws->rest_length * 2
+                                                 : REST_MAX;
   ws->rest = ws->rest_length;
   return true;
 }
@@ -595,7 +603,8 @@ bool window_sample(struct jit *j) {
 /* --- misses ------------------------------------------------------------------------------------------- */
 
 /* What a window may show at la: its host page and whether it may be written. False: nothing. */
-static bool view(const struct jit *j, const struct paging_leaf *leaf, bool user, uint32_t *fd_page, bool *writable) {
+static bool view(const struct jit *j, const struct paging_leaf *leaf, bool user, uint32_t *fd_page,
+                 bool *writable) {
   const struct cpu *cpu = j->cpu;
   const struct mem_page *p = &cpu->machine->mem->page[leaf->pa >> 12];
   if (!leaf->accessed || (user && !leaf->user) || !p->read || p->block->log)
@@ -656,8 +665,9 @@ static uint32_t look_around(struct jit *j, const struct window *w, uint32_t la_p
     struct paging_leaf leaf;
     uint32_t fd;
     bool wr;
-    if (page >= LA_PAGES || ((page ^ la_page) & ~mask) || w->node[page] || !paging_peek(j->cpu, page << 12, &leaf) ||
-        !view(j, &leaf, user, &fd, &wr) || fd != fd_page + (uint32_t)step * n || wr != writable)
+    if (page >= LA_PAGES || ((page ^ la_page) & ~mask) || w->node[page] ||
+        !paging_peek(j->cpu, page << 12, &leaf) || !view(j, &leaf, user, &fd, &wr) ||
+        fd != fd_page + (uint32_t)step * n || wr != writable)
       return n - 1;
   }
   return RUN_MAX;
@@ -673,8 +683,10 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   if (!paging_peek(cpu, la, &leaf))
     return 0;
   if (!leaf.accessed || (write && !leaf.dirty)) {
-    /* near a page's end the access may reach into the next page and fault there, and must then leave no trace here */
-    if ((la & (MEM_PAGE - 1)) > MEM_PAGE - EDGE || !paging_try(cpu, la, access) || !paging_peek(cpu, la, &leaf))
+    /* near a page's end the access may reach into the next page and fault there, and must then leave no trace
+     * here */
+    if ((la & (MEM_PAGE - 1)) > MEM_PAGE - EDGE || !paging_try(cpu, la, access) ||
+        !paging_peek(cpu, la, &leaf))
       return 0;
   }
   if (!view(j, &leaf, user, &fd_page, &writable) || (write && !writable))
@@ -688,7 +700,7 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   }
   uint32_t page = la >> 12, first = page, last = page;
   bool code = w->node[page] && ws->node[w->node[page]].code;
-  if (w->node[page]) { /* it was there, but not for writing, or only as code */
+  if (w->node[page]) {                    /* it was there, but not for writing, or only as code */
     ws->node[w->node[page]].code = false; /* the translation stays */
     r->live++;
     forget_page(j, n, page);
@@ -751,7 +763,8 @@ bool window_note_code(struct jit *j, uint32_t la, bool global) {
   bool user = j->cpu->mode & MODE_USER, writable;
   if (!w->node[page]) {
     struct paging_leaf leaf;
-    if (!paging_peek(j->cpu, la, &leaf) || !view(j, &leaf, user, &fd_page, &writable) || !open_region(j, n, la, &leaf))
+    if (!paging_peek(j->cpu, la, &leaf) || !view(j, &leaf, user, &fd_page, &writable) ||
+        !open_region(j, n, la, &leaf))
       return false;
     if (!note_page(ws, n, page, fd_page, false)) {
       close_region(j, region_of(w, page));
@@ -769,7 +782,9 @@ bool window_holds(const struct jit *j, uintptr_t host) {
 
 /* --- set-up ------------------------------------------------------------------------------------------- */
 
-static bool have_fsgsbase(void) { return getauxval(AT_HWCAP2) & 2; } /* HWCAP2_FSGSBASE: the kernel allows it */
+static bool have_fsgsbase(void) {
+  return getauxval(AT_HWCAP2) & 2;
+} /* HWCAP2_FSGSBASE: the kernel allows it */
 
 static uint32_t host_map_limit(void) {
   unsigned limit = 65530;
@@ -854,7 +869,9 @@ void windows_info(const struct jit *j, FILE *out) {
     in_use += ws->window[n].space != NULL;
     mapped += ws->window[n].mapped;
   }
-  fprintf(out, "windows             %u with %u pages (%llu granted, %llu evicted, %llu did not pay, %llu times all dropped)\n",
+  fprintf(out,
+          "windows             %u with %u pages (%llu granted, %llu evicted, %llu did not pay, %llu times "
+          "all dropped)\n",
           in_use, mapped, (unsigned long long)ws->stat.granted, (unsigned long long)ws->stat.evicted,
           (unsigned long long)ws->stat.lost, (unsigned long long)ws->stat.drops);
   fprintf(out, "  fills             %llu of %llu pages; refused %llu\n", (unsigned long long)ws->stat.fills,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The "window" address strategy (DESIGN.md): a guest linear address space as 4 GiB of host addresses, in which the
- * host's MMU does the guest's translation. Translated code reaches it as gs:[32-bit address].
+ * The "window" address strategy (DESIGN.md): a guest linear address space as 4 GiB of host addresses, in
+ * which the host's MMU does the guest's translation. Translated code reaches it as gs:[32-bit address].
  *
- * A space is what decides the meaning of a linear address: CR3 (and the PDPTEs), paging mode, WP, NXE, A20, and
- * whether the access is a user's. A space that has run long enough gets one of a few windows. A window is filled page
- * by page, from host page faults, with runs of neighbours. It never holds more than the guest's page tables allow:
- *  - the tables that a window's pages came from are PAGE_SHADOWED: the CPU's and bus masters' stores to them come here
- *    first, and drop what they change. So loading CR3 or INVLPG need not drop anything;
+ * A space is what decides the meaning of a linear address: CR3 (and the PDPTEs), paging mode, WP, NXE, A20,
+ * and whether the access is a user's. A space that has run long enough gets one of a few windows. A window is
+ * filled page by page, from host page faults, with runs of neighbours. It never holds more than the guest's
+ * page tables allow:
+ *  - the tables that a window's pages came from are PAGE_SHADOWED: the CPU's and bus masters' stores to them
+ * come here first, and drop what they change. So loading CR3 or INVLPG need not drop anything;
  *  - a page is mapped writable only if it is dirty in the guest's tables and neither code nor a page table;
  *  - memory that is logged (VRAM), ROM under write, and devices are not mapped: such accesses fault, and the
  *    interpreter makes them; a site that does so often goes back to the software TLB.
@@ -40,14 +41,14 @@ bool window_sample(struct jit *j);
 /* Physical memory was remapped, or a budget is spent. */
 void windows_drop_all(struct jit *j);
 
-/* A host page fault at `host` in translated code. Not 0: so many pages were mapped, repeat the access. Safe in the
- * signal handler of a fault that translated code raised: no C code was interrupted. */
+/* A host page fault at `host` in translated code. Not 0: so many pages were mapped, repeat the access. Safe
+ * in the signal handler of a fault that translated code raised: no C code was interrupted. */
 unsigned window_fault(struct jit *j, uintptr_t host, bool write);
 
 /*
- * Code in a window: the way from EIP to a block may be remembered across loads of CR3, because a change of the tables
- * that concerns it is seen. Each such change, and each window, has a new generation; 0 = no window is in use. Supervisor
- * code on global pages is the same in all spaces.
+ * Code in a window: the way from EIP to a block may be remembered across loads of CR3, because a change of
+ * the tables that concerns it is seen. Each such change, and each window, has a new generation; 0 = no window
+ * is in use. Supervisor code on global pages is the same in all spaces.
  */
 uint32_t window_code_gen(const struct jit *j);
 /* Watch the translation of the code at la; may call jit_rekey. False: it can't be watched. */

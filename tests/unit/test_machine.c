@@ -9,7 +9,7 @@
 #include "core/segment.h"
 
 static uint64_t halt_at; /* icount; 0 = never */
-static bool crash; /* triple fault at the next run */
+static bool crash;       /* triple fault at the next run */
 
 static void fake_run(struct cpu *cpu) {
   if (crash) {
@@ -71,16 +71,16 @@ static int64_t now_ns(void) {
 static void nap(int ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000l}, NULL); }
 
 /* Returns with the lock held once the condition holds; a loaded host may take its time. */
-#define WAIT_FOR(condition) \
-  do { \
-    int64_t deadline_ = now_ns() + 10 * NS_PER_SEC; \
-    machine_lock(m); \
-    while (!(condition)) { \
-      machine_unlock(m); \
-      ck_assert_msg(now_ns() < deadline_, "never: %s", #condition); \
-      nap(1); \
-      machine_lock(m); \
-    } \
+#define WAIT_FOR(condition)                                                                                  \
+  do {                                                                                                       \
+    int64_t deadline_ = now_ns() + 10 * NS_PER_SEC;                                                          \
+    machine_lock(m);                                                                                         \
+    while (!(condition)) {                                                                                   \
+      machine_unlock(m);                                                                                     \
+      ck_assert_msg(now_ns() < deadline_, "never: %s", #condition);                                          \
+      nap(1);                                                                                                \
+      machine_lock(m);                                                                                       \
+    }                                                                                                        \
   } while (0)
 
 START_TEST(others_get_the_lock) {
@@ -257,7 +257,8 @@ START_TEST(a_guest_that_only_waits_rests) {
 END_TEST
 
 START_TEST(a_guest_that_works_between_calls_does_not) {
-  static const uint8_t works[] = {0xb9, 0x00, 0x20, 0xe2, 0xfe, 0xcd, 0x28, 0xeb, 0xf7}; /* mov cx; loop; int 28h; jmp */
+  static const uint8_t works[] = {0xb9, 0x00, 0x20, 0xe2, 0xfe,
+                                  0xcd, 0x28, 0xeb, 0xf7}; /* mov cx; loop; int 28h; jmp */
   make_program(works, sizeof works);
   start();
   WAIT_FOR(m->cpu[0]->icount > 500000);

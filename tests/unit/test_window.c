@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The window strategy's promise: a window always shows what the guest's page tables say, whoever changed them (the
- * CPU, a bus master), and no more than they allow; and whatever is dropped comes back. What translated code computes
- * through windows is the matter of the lockstep tests and of the guest programs, which run under "window,hot=on", too.
+ * The window strategy's promise: a window always shows what the guest's page tables say, whoever changed them
+ * (the CPU, a bus master), and no more than they allow; and whatever is dropped comes back. What translated
+ * code computes through windows is the matter of the lockstep tests and of the guest programs, which run
+ * under "window,hot=on", too.
  */
 #include "cpu_fixture.h"
 #include "translate/jit.h"
@@ -19,8 +20,11 @@
 #define PTE_US_RW_P 7u
 
 static struct bed begin(const char *options) {
-  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = &engine_window,
-                                  .engine_options = options, .counted = true};
+  struct machine_config config = {.ram_mb = 16,
+                                  .cpu_model = cpu_model_find("max"),
+                                  .engine = &engine_window,
+                                  .engine_options = options,
+                                  .counted = true};
   struct bed b = {.m = machine_new(&config)};
   ck_assert_ptr_nonnull(b.m);
   mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
@@ -60,7 +64,9 @@ static void go(struct bed *b) {
 
 static uint32_t pte_of_data(unsigned page, unsigned bits) { return 0x300000 + page * 0x1000 + bits; }
 
-static void set_by_dma(struct bed *b, uint32_t pa, uint32_t value) { mem_dma_write(b->m->mem, pa, &value, 4); }
+static void set_by_dma(struct bed *b, uint32_t pa, uint32_t value) {
+  mem_dma_write(b->m->mem, pa, &value, 4);
+}
 
 static uint64_t translated_faults(struct bed *b) { return jit_of(b)->stat.host_faults; }
 
@@ -80,7 +86,7 @@ START_TEST(test_tables_by_dma) {
     ck_assert_uint_eq(b.cpu->gpr[EAX], 100 + page);
   }
   ck_assert(b.cpu->mode & MODE_WINDOW);
-  ck_assert_uint_eq(translated_faults(&b), 0); /* all through the window */
+  ck_assert_uint_eq(translated_faults(&b), 0);          /* all through the window */
   set_by_dma(&b, DIRECTORY, OTHER_TABLE | PTE_US_RW_P); /* a level higher */
   go(&b);
   ck_assert_uint_eq(b.cpu->gpr[EAX], 0);
@@ -163,8 +169,10 @@ END_TEST
 START_TEST(test_code_by_alias) {
   struct bed b = begin("hot=on");
   set_by_dma(&b, TABLE + (DATA >> 10), START | 3);
-  CODE(&b, "\xc6\x05\x0c\x00\x20\x00\x2a" /* mov byte [DATA + 12], 42 */ "\x31\xc0\x90\x90" /* xor eax, eax; nop */
-           "\xb0\x01" /* 400b: mov al, 1 */ "\xf4");
+  CODE(
+      &b,
+      "\xc6\x05\x0c\x00\x20\x00\x2a" /* mov byte [DATA + 12], 42 */ "\x31\xc0\x90\x90" /* xor eax, eax; nop */
+      "\xb0\x01" /* 400b: mov al, 1 */ "\xf4");
   go(&b);
   ck_assert_uint_eq(b.cpu->gpr[EAX], 42);
   machine_free(b.m);

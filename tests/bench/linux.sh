@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Real work inside Linux: a Debian kernel and programs of Debian's i386 packages (linux_init.c has the list), in the
-# emulators and natively, in a table (bench.c); then how long systems take to start (starts.sh). The packages, 40 MB, are
+# emulators and natively, in a table (bench.c); then how long systems take to start (starts.sh). The packages, 60 MB with the kernel, are
 # fetched with apt-get into $BOOT_CACHE (default $BUILD/boot-cache) through a private apt state; what they hold is
 # unpacked there, and never becomes part of anything else. Natively the same files run under chroot, so that every
 # program is the same file with the same input. Options, in the environment, as in run.sh:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Windows, their pages, and the page tables that they depend on; see window.h. */
-#include "translate/window.h"
+/* Which spaces have windows, and how these are filled; see window.h. */
+#include "translate/window_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,414 +14,11 @@
 #include "core/mem.h"
 #include "core/paging.h"
 
-#define WINDOWS 16u
-#define SPACES 256u
-#define NODES (1u << 20)
-#define USES (1u << 16)
-#define USE_HASH 4096u
-#define LA_PAGES (1u << 20)
-#define FD_PAGES (1u << 21) /* host pages that can be mapped: the first 8 GB of the memory file */
-#define RUN_MAX 64u         /* pages looked at on each side of a miss */
-#define PENDING_MAX 512u
-#define EDGE 64u /* an access that begins so close to a page's end may cross it */
-#define NONE 0xffffffffu
-
-/* One page of one window. */
-struct node {
-  uint32_t fd_page; /* or the next free node */
-  uint32_t la_page;
-  uint32_t next, prev; /* of the same fd_page */
-  uint8_t window;
-  bool writable;
-  bool code; /* code at la_page is in the jump cache or linked: its translation is watched even if no data is
-                mapped */
-};
-
-/* A page table or directory that pages of a window were found through. */
-struct use {
-  uint32_t fd_page;
-  uint32_t first_la; /* of its entry 0 */
-  uint32_t next;     /* in the hash chain, or the free list */
-  uint32_t live;     /* pages (tables: regions) that depend on it */
-  uint8_t window;
-  uint8_t shift; /* log2 of what an entry covers */
-  uint8_t entry; /* log2 of an entry's size */
-};
-
-struct space_key {
-  uint32_t cr3, bits;
-  uint64_t pdpte[4];
-};
-
-struct space {
-  struct space_key key;
-  bool used;
-  int8_t window;   /* or -1 */
-  int heat;        /* slices; negative: of rest after a window that did not pay */
-  int64_t balance; /* ns that the window has gained, see pay */
-  uint8_t losses;
-};
-
-struct region {              /* what one directory entry maps */
-  uint32_t live;             /* pages */
-  uint32_t table, directory; /* uses, or NONE */
-};
-
-struct window {
-  uint8_t *base;
-  uint32_t *node; /* by linear page; 0 = not mapped */
-  struct region region[2048];
-  struct space *space;
-  uint32_t mapped;
-  uint32_t code_gen; /* see window_code_gen; 0 = that of all supervisor windows */
-  uint64_t last_used;
-  uint8_t shift; /* log2 of a region's size */
-  bool drop_pending;
-  uint32_t pending_count;
-  uint32_t pending[PENDING_MAX]; /* linear pages to unmap before the window is used again */
-};
-
-#define SWITCHES_MAX 400u /* in a slice of 20000 instructions */
-#define REST_MIN 8u
-#define REST_MAX 128u
-
-struct windows {
-  struct window window[WINDOWS];
-  struct space space[SPACES];
-  struct space *now[2]; /* supervisor, user; NULL = to be found */
-  struct node *node;
-  uint32_t free_node, node_top;
-  uint32_t *rmap; /* first node of each fd_page */
-  struct use *use;
-  uint32_t free_use, use_top;
-  uint32_t use_hash[USE_HASH];
-  int current; /* whose base is in GS, -1 = none */
-  uint32_t kernel_gen, last_gen;
-  bool gen_changed;
-  bool active; /* the current space's window is `current`: it may be accessed at any time */
-  uint64_t clock;
-  uint32_t maps, maps_max;    /* host mappings made since the last drop of all; each may cost two entries */
-  unsigned hot;               /* slices that earn a window */
-  unsigned switches;          /* of GS base, in this slice */
-  unsigned rest, rest_length; /* slices to go without windows */
-  struct {
-    uint64_t fills, pages, unmapped, protected, refused, drops, table_writes, granted, evicted, lost;
-  } stat;
-};
-
-/*
- * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains
- * in a slice of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
- * off without.
- */
-#define COST_FILL 6000
-#define COST_PAGE 100
-#define COST_UNMAP 700
-#define GAIN_SLICE 4000
-#define BALANCE_MAX 4000000
-#define BALANCE_MIN (-12000000) /* a big working set must be filled once */
-#define LOSSES_MAX 8u
-
-static void pay(struct window *w, int64_t cost) {
-  if (w->space)
-    w->space->balance -= cost;
-}
-
-/* --- the host side ------------------------------------------------------------------------------------ */
-
 static void set_gs_base(uintptr_t base) { __asm__ volatile("wrgsbase %0" : : "r"(base)); }
 
 static void *sparse(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return p == MAP_FAILED ? NULL : p;
-}
-
-static uint8_t *reserve(void *at) {
-  void *p = mmap(at, WINDOW_SIZE + WINDOW_GUARD, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
-  return p == MAP_FAILED ? NULL : p;
-}
-
-static bool host_map(struct jit *j, struct window *w, uint32_t la_page, uint32_t fd_page, uint32_t pages,
-                     bool writable) {
-  int prot = PROT_READ | (writable ? PROT_WRITE : 0);
-  void *at = w->base + ((uint64_t)la_page << 12);
-  j->windows->maps++;
-  return mmap(at, (size_t)pages << 12, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, j->cpu->machine->mem->fd,
-              (off_t)fd_page << 12) != MAP_FAILED;
-}
-
-static void host_unmap(struct windows *ws, struct window *w, uint32_t la_page, uint32_t pages) {
-  ws->maps++;
-  void *p = mmap(w->base + ((uint64_t)la_page << 12), (size_t)pages << 12, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  DGM_ASSERT(p != MAP_FAILED);
-}
-
-/* --- uses of page tables ------------------------------------------------------------------------------ */
-
-static struct mem_block *block_of_fd(struct mem *m, uint32_t fd_page, uint64_t *offset) {
-  uint64_t at = (uint64_t)fd_page << 12;
-  for (struct mem_block *b = m->blocks; b; b = b->next)
-    if (at >= b->fd_offset && at < b->fd_offset + b->size) {
-      *offset = at - b->fd_offset;
-      return b;
-    }
-  return NULL;
-}
-
-static void set_table(struct jit *j, uint32_t fd_page, bool table) {
-  uint64_t offset;
-  struct mem_block *b = block_of_fd(j->cpu->machine->mem, fd_page, &offset);
-  if (b)
-    mem_set_table(j->cpu->machine->mem, b, offset, table);
-}
-
-static uint32_t use_find(const struct windows *ws, uint32_t fd_page, unsigned window, uint32_t first_la,
-                         unsigned shift) {
-  for (uint32_t i = ws->use_hash[fd_page % USE_HASH]; i; i = ws->use[i].next) {
-    const struct use *u = &ws->use[i];
-    if (u->fd_page == fd_page && u->window == window && u->first_la == first_la && u->shift == shift)
-      return i;
-  }
-  return 0;
-}
-
-static bool is_used(const struct windows *ws, uint32_t fd_page) {
-  for (uint32_t i = ws->use_hash[fd_page % USE_HASH]; i; i = ws->use[i].next)
-    if (ws->use[i].fd_page == fd_page)
-      return true;
-  return false;
-}
-
-/* One more page or region depends on the table. 0: no room. */
-static uint32_t use_take(struct jit *j, uint32_t fd_page, unsigned window, uint32_t first_la, unsigned shift,
-                         unsigned entry) {
-  struct windows *ws = j->windows;
-  uint32_t i = use_find(ws, fd_page, window, first_la, shift);
-  if (!i) {
-    bool known = is_used(ws, fd_page);
-    i = ws->free_use;
-    if (i)
-      ws->free_use = ws->use[i].next;
-    else if (ws->use_top < USES)
-      i = ws->use_top++;
-    else
-      return 0;
-    uint32_t *head = &ws->use_hash[fd_page % USE_HASH];
-    ws->use[i] = (struct use){fd_page, first_la, *head, 0, (uint8_t)window, (uint8_t)shift, (uint8_t)entry};
-    *head = i;
-    if (!known)
-      set_table(j, fd_page, true);
-  }
-  ws->use[i].live++;
-  return i;
-}
-
-static void use_drop(struct jit *j, uint32_t i) {
-  struct windows *ws = j->windows;
-  struct use *u = &ws->use[i];
-  if (--u->live)
-    return;
-  uint32_t fd_page = u->fd_page, *p = &ws->use_hash[fd_page % USE_HASH];
-  while (*p != i)
-    p = &ws->use[*p].next;
-  *p = u->next;
-  u->next = ws->free_use;
-  ws->free_use = i;
-  if (!is_used(ws, fd_page))
-    set_table(j, fd_page, false);
-}
-
-/* --- pages -------------------------------------------------------------------------------------------- */
-
-static struct region *region_of(struct window *w, uint32_t la_page) {
-  return &w->region[la_page >> (w->shift - 12)];
-}
-
-/* Nothing of it is mapped any more? Then it depends on no table. */
-static void close_region(struct jit *j, struct region *r) {
-  if (r->live)
-    return;
-  if (r->table != NONE)
-    use_drop(j, r->table);
-  if (r->directory != NONE)
-    use_drop(j, r->directory);
-}
-
-static void forget_page(struct jit *j, unsigned n, uint32_t la_page) {
-  struct windows *ws = j->windows;
-  struct window *w = &ws->window[n];
-  uint32_t i = w->node[la_page];
-  struct node *d = &ws->node[i];
-  if (d->code) { /* what is known of the way from EIP to code is no longer true */
-    *(w->code_gen ? &w->code_gen : &ws->kernel_gen) = ++ws->last_gen;
-    ws->gen_changed = true;
-  }
-  w->node[la_page] = 0;
-  w->mapped--;
-  if (d->prev)
-    ws->node[d->prev].next = d->next;
-  else
-    ws->rmap[d->fd_page] = d->next;
-  if (d->next)
-    ws->node[d->next].prev = d->prev;
-  d->fd_page = ws->free_node;
-  ws->free_node = i;
-  struct region *r = region_of(w, la_page);
-  r->live--;
-  close_region(j, r);
-}
-
-static bool note_page(struct windows *ws, unsigned n, uint32_t la_page, uint32_t fd_page, bool writable) {
-  struct window *w = &ws->window[n];
-  uint32_t i = ws->free_node;
-  if (i)
-    ws->free_node = ws->node[i].fd_page;
-  else if (ws->node_top < NODES)
-    i = ws->node_top++;
-  else
-    return false;
-  uint32_t head = ws->rmap[fd_page];
-  ws->node[i] = (struct node){fd_page, la_page, head, 0, (uint8_t)n, writable, false};
-  if (head)
-    ws->node[head].prev = i;
-  ws->rmap[fd_page] = i;
-  w->node[la_page] = i;
-  w->mapped++;
-  region_of(w, la_page)->live++;
-  return true;
-}
-
-static void window_drop(struct jit *j, unsigned n) {
-  struct windows *ws = j->windows;
-  struct window *w = &ws->window[n];
-  w->pending_count = 0;
-  w->drop_pending = false;
-  if (w->mapped) {
-    uint32_t per_region = 1u << (w->shift - 12);
-    for (uint32_t r = 0; r < LA_PAGES / per_region && w->mapped; r++)
-      for (uint32_t p = r * per_region; w->region[r].live && p < (r + 1) * per_region; p++)
-        if (w->node[p])
-          forget_page(j, n, p);
-    madvise(w->node, LA_PAGES * sizeof *w->node, MADV_DONTNEED);
-  }
-  /* also what was unmapped lazily, so even when nothing is on record */
-  uint8_t *p = reserve(w->base);
-  DGM_ASSERT(p != NULL);
-}
-
-void windows_drop_all(struct jit *j) {
-  struct windows *ws = j->windows;
-  if (!ws)
-    return;
-  for (unsigned n = 0; n < WINDOWS; n++)
-    if (ws->window[n].base && ws->window[n].space)
-      window_drop(j, n);
-  ws->maps = 0;
-  ws->stat.drops++;
-}
-
-/* Unmap what was put off. */
-static void settle(struct jit *j, unsigned n) {
-  struct windows *ws = j->windows;
-  struct window *w = &ws->window[n];
-  if (w->drop_pending) {
-    window_drop(j, n);
-    return;
-  }
-  for (uint32_t i = 0; i < w->pending_count;) {
-    uint32_t first = w->pending[i++], pages = 1;
-    while (i < w->pending_count && w->pending[i] == first + pages)
-      i++, pages++;
-    host_unmap(ws, w, first, pages);
-  }
-  w->pending_count = 0;
-}
-
-/* The tables no longer say what a window's page shows. */
-static void invalidate(struct jit *j, unsigned n, uint32_t la_page) {
-  struct windows *ws = j->windows;
-  struct window *w = &ws->window[n];
-  if (!w->node[la_page])
-    return;
-  forget_page(j, n, la_page);
-  ws->stat.unmapped++;
-  pay(w, COST_UNMAP);
-  if (w->pending_count == PENDING_MAX || w->mapped == 0)
-    w->drop_pending = true;
-  else if (!w->drop_pending)
-    w->pending[w->pending_count++] = la_page;
-}
-
-static void invalidate_range(struct jit *j, unsigned n, uint32_t first, uint32_t pages) {
-  struct window *w = &j->windows->window[n];
-  for (uint32_t p = first, end = first + pages; p < end && w->mapped;) {
-    if (region_of(w, p)->live == 0) {
-      p = (p | ((1u << (w->shift - 12)) - 1)) + 1;
-      continue;
-    }
-    invalidate(j, n, p++);
-  }
-}
-
-static void settle_current(struct jit *j) {
-  struct windows *ws = j->windows;
-  if (ws->active && (ws->window[ws->current].pending_count || ws->window[ws->current].drop_pending))
-    settle(j, (unsigned)ws->current);
-}
-
-static void on_table_write(void *opaque, struct mem_block *b, uint64_t offset, unsigned size) {
-  struct machine *m = opaque;
-  struct jit *j = m->cpu[0]->engine_data;
-  struct windows *ws = j->windows;
-  uint32_t fd_page = (uint32_t)((b->fd_offset + offset) >> 12);
-  uint32_t at = (uint32_t)offset & (MEM_PAGE - 1);
-  struct use use[64]; /* a copy: dropping pages changes the chain */
-  unsigned count;
-  ws->stat.table_writes++;
-  do {
-    count = 0;
-    for (uint32_t i = ws->use_hash[fd_page % USE_HASH]; i && count < 64; i = ws->use[i].next)
-      if (ws->use[i].fd_page == fd_page)
-        use[count++] = ws->use[i];
-    uint64_t before = ws->stat.unmapped;
-    for (unsigned n = 0; n < count; n++) {
-      const struct use *u = &use[n];
-      uint32_t first = at >> u->entry, last = (at + size - 1) >> u->entry;
-      uint32_t entry_pages = 1u << (u->shift - 12);
-      invalidate_range(j, u->window, (u->first_la >> 12) + first * entry_pages,
-                       (last - first + 1) * entry_pages);
-    }
-    if (ws->stat.unmapped == before)
-      break;
-  } while (count == 64);
-  settle_current(j);
-  if (ws->gen_changed)
-    jit_rekey(j->cpu);
-}
-
-/* A host page became code, a page table, or clean for a display. */
-static void on_protect(struct cpu *cpu, const uint8_t *host_page) {
-  struct jit *j = cpu->engine_data;
-  struct windows *ws = j->windows;
-  for (const struct mem_block *b = cpu->machine->mem->blocks; b; b = b->next) {
-    if (host_page < b->host || host_page >= b->host + b->size)
-      continue;
-    uint64_t fd_page = (b->fd_offset + (uint64_t)(host_page - b->host)) >> 12;
-    if (fd_page >= FD_PAGES)
-      return;
-    for (uint32_t i = ws->rmap[fd_page]; i; i = ws->node[i].next) {
-      struct node *d = &ws->node[i];
-      if (!d->writable)
-        continue;
-      d->writable = false;
-      ws->maps++;
-      ws->stat.protected ++;
-      mprotect(ws->window[d->window].base + ((uint64_t)d->la_page << 12), MEM_PAGE, PROT_READ);
-    }
-    return;
-  }
 }
 
 /* --- spaces ------------------------------------------------------------------------------------------- */
@@ -487,7 +84,7 @@ static void grant(struct jit *j, struct space *s) {
     ws->stat.evicted++;
   }
   if (!w->base) {
-    w->base = reserve(NULL);
+    w->base = window_reserve(NULL);
     w->node = sparse(LA_PAGES * sizeof *w->node);
     if (!w->base || !w->node)
       return; /* it stays with the TLB */
@@ -544,7 +141,7 @@ void window_select(struct jit *j) {
     w->last_used = ++ws->clock;
     set_gs_base((uintptr_t)w->base);
   }
-  settle_current(j);
+  window_settle(j);
 }
 
 void window_enter(struct jit *j) {
@@ -578,8 +175,10 @@ bool window_sample(struct jit *j) {
   struct windows *ws = j->windows;
   if (!ws)
     return false;
-  if (ws->maps > ws->maps_max)
+  if (ws->maps > ws->maps_max) {
     windows_drop_all(j);
+    return true;
+  }
   if (rest(ws))
     return true;
   struct space *s = space_now(j);
@@ -632,7 +231,7 @@ static bool table_page(const struct jit *j, uint32_t pa, uint32_t *fd_page) {
 static bool open_region(struct jit *j, unsigned n, uint32_t la, const struct paging_leaf *leaf) {
   struct windows *ws = j->windows;
   struct window *w = &ws->window[n];
-  struct region *r = region_of(w, la >> 12);
+  struct region *r = window_region(w, la >> 12);
   uint32_t table, directory;
   if (r->live)
     return true;
@@ -643,13 +242,13 @@ static bool open_region(struct jit *j, unsigned n, uint32_t la, const struct pag
   unsigned entry = pae ? 3 : 2;
   if (!table_page(j, leaf->pde_pa, &directory) || (!leaf->large && !table_page(j, leaf->pte_pa, &table)))
     return false;
-  r->directory = use_take(j, directory, n, pae ? la & 0xc0000000u : 0, w->shift, entry);
+  r->directory = window_use(j, directory, n, pae ? la & 0xc0000000u : 0, w->shift, entry);
   if (!r->directory)
     return false;
   if (!leaf->large) {
-    r->table = use_take(j, table, n, la & ~((1u << w->shift) - 1), 12, entry);
+    r->table = window_use(j, table, n, la & ~((1u << w->shift) - 1), 12, entry);
     if (!r->table) {
-      use_drop(j, r->directory);
+      window_unuse(j, r->directory);
       return false;
     }
   }
@@ -693,9 +292,9 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
     return 0;
   if (!open_region(j, n, la, &leaf))
     return 0;
-  struct region *r = region_of(w, la >> 12);
+  struct region *r = window_region(w, la >> 12);
   if (!view(j, &leaf, user, &fd_page, &writable) || (write && !writable)) {
-    close_region(j, r); /* the table was the very page */
+    window_close_region(j, r); /* the table was the very page */
     return 0;
   }
   uint32_t page = la >> 12, first = page, last = page;
@@ -703,7 +302,7 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   if (w->node[page]) {                    /* it was there, but not for writing, or only as code */
     ws->node[w->node[page]].code = false; /* the translation stays */
     r->live++;
-    forget_page(j, n, page);
+    window_forget(j, n, page);
     r->live--;
   } else {
     first -= look_around(j, w, page, -1, user, fd_page, writable);
@@ -711,16 +310,16 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   }
   bool noted = true;
   for (uint32_t p = first; p <= last && noted; p++)
-    noted = note_page(ws, n, p, fd_page + p - page, writable);
+    noted = window_note(ws, n, p, fd_page + p - page, writable);
   if (code && w->node[page])
     ws->node[w->node[page]].code = true;
   ws->stat.fills++;
   ws->stat.pages += last - first + 1;
-  pay(w, COST_FILL + (int64_t)(last - first + 1) * COST_PAGE);
-  if (noted && host_map(j, w, first, fd_page + first - page, last - first + 1, writable))
+  window_pay(w, COST_FILL + (int64_t)(last - first + 1) * COST_PAGE);
+  if (noted && window_map(j, w, first, fd_page + first - page, last - first + 1, writable))
     return last - first + 1;
   /* Out of nodes or of mappings: all go at the next slice. What is on record but not mapped faults again. */
-  close_region(j, r);
+  window_close_region(j, r);
   ws->maps = ws->maps_max + 1;
   return 0;
 }
@@ -766,8 +365,8 @@ bool window_note_code(struct jit *j, uint32_t la, bool global) {
     if (!paging_peek(j->cpu, la, &leaf) || !view(j, &leaf, user, &fd_page, &writable) ||
         !open_region(j, n, la, &leaf))
       return false;
-    if (!note_page(ws, n, page, fd_page, false)) {
-      close_region(j, region_of(w, page));
+    if (!window_note(ws, n, page, fd_page, false)) {
+      window_close_region(j, window_region(w, page));
       return false;
     }
   }
@@ -811,7 +410,7 @@ int windows_init(struct jit *j, unsigned hot, const char **why) {
   ws->use = sparse(USES * sizeof *ws->use);
   ws->rmap = sparse(FD_PAGES * sizeof *ws->rmap);
   struct window *first = &ws->window[0];
-  first->base = reserve(NULL);
+  first->base = window_reserve(NULL);
   first->node = sparse(LA_PAGES * sizeof *first->node);
   *why = "out of memory";
   int error = !ws->node || !ws->use || !ws->rmap || !first->node ? -ENOMEM : 0;
@@ -831,8 +430,8 @@ int windows_init(struct jit *j, unsigned hot, const char **why) {
     windows_free(j);
     return error;
   }
-  j->cpu->machine->mem->on_table_write = on_table_write;
-  j->cpu->on_protect = on_protect;
+  j->cpu->machine->mem->on_table_write = window_table_write;
+  j->cpu->on_protect = window_protect;
   return 0;
 }
 

@@ -219,11 +219,37 @@ static void op_load_selector(struct gen *g, const struct insn *in, struct host_m
  * segment; in "unreal" mode the base decides whether the segment is flat, which is part of the block's mode:
  * the core's.
  */
+/* R11D = the selector; ESP stays. */
+static void read_selector(struct gen *g, const struct insn *in) {
+  if (!(in->map == MAP_1 && in->opcode == 0x8e))
+    gen_peek(g, in);
+  else if (in->is_mem)
+    gen_modrm_access(g, in, 2, ACCESS_READ, false, op_load_selector);
+  else
+    emit_movzx16(&g->e, R11, host_gpr[in->rm]);
+}
+
+/* In protected mode: what changes the mode, or faults, is the core's. */
+static bool gen_seg_load_protected(struct gen *g, const struct insn *in, int seg) {
+  struct emitter *e = &g->e;
+  read_selector(g, in);
+  gen_reserve(g, 64);
+  emit_mov_imm(e, R8, (uint32_t)seg);
+  emit_call_to(e, g->j->stub_seg_load);
+  struct cold *c = gen_cold(g, COLD_CORE);
+  if (!(in->map == MAP_1 && in->opcode == 0x8e))
+    adjust_sp(g, in->opsize);
+  c->resume = e->p;
+  return true;
+}
+
 bool gen_seg_load(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   int seg = seg_loaded(in);
-  if (seg < 0 || ((g->mode & MODE_PE) && !(g->mode & MODE_V86)))
+  if (seg < 0)
     return false;
+  if ((g->mode & MODE_PE) && !(g->mode & MODE_V86))
+    return gen_seg_load_protected(g, in, seg);
   bool mov = in->map == MAP_1 && in->opcode == 0x8e;
   if (!mov && in->opsize == 4)
     return false; /* reads 16 of 32 bits */
@@ -238,12 +264,7 @@ bool gen_seg_load(struct gen *g, const struct insn *in) {
   gen_cold(g, COLD_CORE);
   unsigned index = g->cold_count - 1;
   emit_patch8(ordinary, e->p);
-  if (!mov)
-    gen_peek(g, in);
-  else if (in->is_mem)
-    gen_modrm_access(g, in, 2, ACCESS_READ, false, op_load_selector);
-  else
-    emit_movzx16(e, R11, host_gpr[in->rm]);
+  read_selector(g, in);
   gen_reserve(g, 40);
   if (!mov)
     adjust_sp(g, in->opsize);

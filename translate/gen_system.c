@@ -129,22 +129,80 @@ static uint32_t try_sysexit(struct cpu *cpu, uint32_t ecx, uint32_t edx) {
   return cpu->pending == 0 && far_try_sysexit(cpu, edx, ecx);
 }
 
-/* RCX = 1: done, EIP is in memory; RCX = 0: nothing has changed. */
-static void make_transition(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, uint32_t)) {
+/*
+ * A protected-mode load of DS, ES, FS or GS that the block's mode does not depend on: the descriptor can be
+ * read without a fault, has been accessed before, and passes all checks. Calls nobody and uses no XMM
+ * registers, which are the guest's.
+ */
+static __attribute__((target("general-regs-only"))) uint32_t try_seg_load(struct cpu *cpu, uint32_t sel,
+                                                                          uint32_t n) {
+  struct seg *s = &cpu->seg[n & 7];
+  if (n > GS || n == CS || n == SS)
+    return 0;
+  sel &= 0xffff;
+  if ((sel & 0xfffc) == 0) {
+    if (n < FS && s->attr != 0)
+      return 0;
+    s->sel = (uint16_t)sel;
+    s->attr = 0;
+    s->base = 0;
+    s->room_read = s->room_write = 0;
+    return 1;
+  }
+  const struct seg *ldt = &cpu->seg[LDTR];
+  bool local = sel & 4;
+  uint32_t offset = sel & 0xfff8, table_limit = local ? ldt->limit : cpu->gdtr.limit;
+  uint32_t la = (local ? ldt->base : cpu->gdtr.base) + offset;
+  uint64_t addend = cpu->tlb[TLB_SUP_READ][((la >> 12) + ((la + 7) >> 12)) & (TLB_ENTRIES - 1)], raw;
+  if (addend == 0 || offset + 7 > table_limit || (local && !(ldt->attr & SEG_P)))
+    return 0;
+  __builtin_memcpy(&raw, (const void *)(uintptr_t)(addend + la), 8);
+  uint32_t attr = (uint32_t)(raw >> 40) & 0xf0ff, limit = (raw & 0xffff) | (raw >> 32 & 0xf0000);
+  uint32_t base = (uint32_t)(raw >> 16 & 0xffffff) | (uint32_t)(raw >> 56) << 24;
+  uint32_t dpl = attr >> SEG_DPL_SHIFT & 3, ready = SEG_P | SEG_S | SEG_A;
+  bool code = attr & SEG_CODE, usable = !code || (attr & SEG_RW);
+  if ((attr & ready) != ready || !usable)
+    return 0;
+  if (!(code && (attr & SEG_EC)) && ((sel & 3) > dpl || cpu->cpl > dpl))
+    return 0;
+  limit = attr & SEG_G ? limit << 12 | 0xfff : limit;
+  int64_t room = code || !(attr & SEG_EC) ? -((int64_t)limit + 1) : 0;
+  int64_t room_write = code || !(attr & SEG_RW) ? 0 : room;
+  if (n < FS && (base != s->base || room != s->room_read || room_write != s->room_write))
+    return 0;
+  s->sel = (uint16_t)sel;
+  s->attr = (uint16_t)attr;
+  s->base = base;
+  s->limit = limit;
+  s->room_read = room;
+  s->room_write = room_write;
+  return 1;
+}
+
+/* RCX = 1: done, EIP is in memory; RCX = 0: nothing has changed. Arguments: ECX and EDX. Or, `segment`: R11D
+ * and R8D. */
+static void make_transition(struct emitter *e, uint32_t (*fn)(struct cpu *, uint32_t, uint32_t),
+                            bool segment) {
   static const uint8_t saved[6] = {R9, RDX, R10, RSI, RDI, R8}; /* R9: EAX, R8: flags */
-  emit_load(e, RCX, CPU_FIELD(fpu_loaded));                     /* XMM registers are C's as well */
-  uint8_t *clean = emit_jrcxz(e);
-  emit_mov_imm(e, RCX, 0);
-  e8(e, 0xc3);
-  emit_patch8(clean, e->p);
-  emit_store(e, CPU_FIELD(gpr[ESP]), R15);
+  if (segment) {
+    emit_mov_rr(e, RCX, R8);
+  } else {
+    emit_load(e, RCX, CPU_FIELD(fpu_loaded)); /* XMM registers are C's as well */
+    uint8_t *clean = emit_jrcxz(e);
+    emit_mov_imm(e, RCX, 0);
+    e8(e, 0xc3);
+    emit_patch8(clean, e->p);
+    emit_store(e, CPU_FIELD(gpr[ESP]), R15);
+  }
   save_flags(e);
   for (int i = 0; i < 6; i++)
     emit_push64(e, saved[i]);
   emit_op_rr(e, EO_W, OM_1, 0x83, 5, RSP); /* sub rsp, 8: aligned for C */
   e8(e, 8);
   emit_mov_rr64(e, RDI, R14);
-  emit_mov_rr(e, RSI, R10);
+  emit_mov_rr(e, RSI, segment ? R11 : R10);
+  if (segment)
+    emit_mov_rr(e, RDX, RCX);
   emit_mov_imm64(e, RAX, (uintptr_t)fn);
   emit_op_rr(e, 0, OM_1, 0xff, 2, RAX); /* call rax */
   emit_mov_rr(e, RCX, RAX);
@@ -154,15 +212,18 @@ static void make_transition(struct emitter *e, uint32_t (*fn)(struct cpu *, uint
     emit_pop64(e, saved[i]);
   emit_mov_rr(e, RAX, R8);
   load_flags(e);
-  emit_load(e, R15, CPU_FIELD(gpr[ESP]));
+  if (!segment)
+    emit_load(e, R15, CPU_FIELD(gpr[ESP]));
   e8(e, 0xc3);
 }
 
 void gen_make_stubs(struct jit *j, struct emitter *e) {
   j->stub_sysenter = start(e);
-  make_transition(e, try_sysenter);
+  make_transition(e, try_sysenter, false);
   j->stub_sysexit = start(e);
-  make_transition(e, try_sysexit);
+  make_transition(e, try_sysexit, false);
+  j->stub_seg_load = start(e);
+  make_transition(e, try_seg_load, true);
   j->stub_pushf = start(e);
   make_pushf(e);
   for (int i = 0; i < 4; i++) {

@@ -147,6 +147,7 @@ struct jit {
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
   const uint8_t *stub_sysenter, *stub_sysexit;
+  const uint8_t *stub_seg_load; /* R11D = selector, R8D = segment register; RCX = 0: not done */
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
   struct windows *windows;        /* NULL = this engine has none */
   unsigned hot;                   /* slices that make a block worth its window */
@@ -184,7 +185,7 @@ struct jit {
 #define SLOW_SEG(s) ((uint32_t)(s) << 24)
 
 /* Slots of cpu->scratch that stubs and C share. */
-enum { SCR_INFO, SCR_R8, SCR_R11, SCR_FPU, SCR_ENTRY, SCR_LINK, SCR_HOSTPC, SCR_STAY };
+enum { SCR_INFO, SCR_R8, SCR_R11, SCR_ENTRY, SCR_LINK, SCR_HOSTPC, SCR_STAY };
 
 /* --- stubs.c --- */
 void jit_make_stubs(struct jit *j);

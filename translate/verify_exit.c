@@ -80,6 +80,8 @@ bool v_call(struct verifier *v, struct vstate *s) {
   for (int i = 0; i < 4; i++)
     if (is_stub(v, target, j->stub_popf[i]))
       return call_flags(v, s, true);
+  if (is_stub(v, target, j->stub_seg_load)) /* C checks the number in R8 itself */
+    return call_flags(v, s, true);
   bool exec = is_stub(v, target, j->stub_exec), segment = is_stub(v, target, j->stub_seg_check);
   if (!exec && !segment && !is_stub(v, target, j->stub_read) && !is_stub(v, target, j->stub_write_check) &&
       !is_stub(v, target, j->stub_write_commit) && !is_stub(v, target, j->stub_write))

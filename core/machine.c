@@ -16,7 +16,7 @@
 #include "core/paging.h"
 #include "core/segment.h"
 
-#define SLICE 20000u /* instructions: how long a lock waiter that comes late may have to wait */
+#define SLICE 100000u /* instructions: how long a lock waiter that comes late may have to wait */
 #define SLICE_MIN 1000u
 #define SLEEP_MAX_NS NS_PER_SEC
 #define NAP_NS 10000000 /* the longest rest of a guest that could go on, but says that it only waits */
@@ -291,7 +291,7 @@ static uint64_t slice_length(struct machine *m, uint64_t most) {
   /* Never the same length twice in a row: engines take the ends of slices as samples of what is hot, and a loop must
    * not always be found at the same place. */
   m->slice_seed = m->slice_seed * 1664525u + 1013904223u;
-  uint64_t slice = SLICE - (m->slice_seed >> 19); /* the top 13 bits */
+  uint64_t slice = SLICE - (m->slice_seed >> 17); /* the top 15 bits */
   uint64_t longest = most < slice ? most : slice;
   int64_t deadline = clock_deadline(m->clock);
   if (deadline == INT64_MAX)

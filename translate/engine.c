@@ -20,15 +20,15 @@
 #include "translate/translate.h"
 #include "translate/window.h"
 
-/* A host fault that maps a page into a window costs about what a slice of 20000 instructions does (10 us),
+/* A host fault that maps a page into a window costs about what a slice of 100000 instructions does (10 us),
  * and the window makes memory accesses about twice as fast: so many fills for each slice seen in the block
  * are too many. */
 #define FILLS_CHECKED 64u
-#define FILLS_PER_SLICE 1u
+#define FILLS_PER_SLICE 4u
 #define LONG_RUN 8u
 #define HOT_BLOCK 2u   /* slices that begin in a block until it is translated for the window */
 #define PASSES_HOT 24u /* by an exit from a hot block to a cold one, until that is hot, too */
-#define HOT_SPACE 40u  /* slices of a space until it gets a window */
+#define HOT_SPACE 12u  /* slices of a space until it gets a window */
 #define CACHE_SIZE (128u << 20)
 #define CACHE_MAX_MB 1024u
 

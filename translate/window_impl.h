@@ -77,7 +77,7 @@ struct window {
   uint32_t pending[PENDING_MAX]; /* linear pages to unmap before the window is used again */
 };
 
-#define SWITCHES_MAX 400u /* in a slice of 20000 instructions */
+#define SWITCHES_MAX 2000u /* in a slice of 100000 instructions */
 #define REST_MIN 8u
 #define REST_MAX 128u
 
@@ -107,13 +107,13 @@ struct windows {
 
 /*
  * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains
- * in a slice of 20000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
+ * in a slice of 100000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
  * off without.
  */
 #define COST_FILL 6000
 #define COST_PAGE 100
 #define COST_UNMAP 700
-#define GAIN_SLICE 4000
+#define GAIN_SLICE 15000
 #define BALANCE_MAX 4000000
 #define BALANCE_MIN (-12000000) /* a big working set must be filled once */
 #define LOSSES_MAX 8u

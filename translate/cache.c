@@ -259,19 +259,30 @@ static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
   return first < pa + size && pa < (uint64_t)first + here;
 }
 
+/* The granules of `page` that b covers. Both of its pages may be the same physical one. */
+static uint64_t block_granules(const struct block *b, uint32_t page) {
+  uint32_t first = b->pa - b->before, here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  uint64_t mask = first >> 12 == page ? granule_mask(first, here) : 0;
+  if (b->pa2 != NO_PAGE && b->pa2 >> 12 == page)
+    mask |= granule_mask(b->pa2, b->len - here);
+  return mask;
+}
+
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
   uint32_t last = (uint32_t)(((uint64_t)pa + size - 1) >> 12);
   for (uint32_t page = pa >> 12; page <= last; page++) {
     struct block *next;
+    uint64_t granules = 0;
     for (struct block *b = j->page_blocks[page]; b; b = next) {
       next = *page_link(b, page);
       if (overlaps(b, pa, size))
         jit_block_invalidate(j, b);
+      else
+        granules |= block_granules(b, page);
     }
-    if (!j->page_blocks[page]) {
-      j->code_granules[page] = 0;
+    j->code_granules[page] = granules;
+    if (!j->page_blocks[page])
       mem_set_code(j->cpu->machine->mem, page << 12, false);
-    }
   }
 }
 

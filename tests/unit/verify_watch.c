@@ -221,7 +221,8 @@ static void play_call(greg_t *r) {
   w.rsp -= 8;
   check_registers(r, true);
   w.rsp += 8;
-  bool flags = at(r, j->stub_pushf) || at(r, j->stub_seg_load), moves = at(r, j->stub_sysenter) || at(r, j->stub_sysexit);
+  bool flags = at(r, j->stub_pushf) || at(r, j->stub_seg_load);
+  bool moves = at(r, j->stub_sysenter) || at(r, j->stub_sysexit);
   for (int i = 0; i < 4; i++)
     flags |= at(r, j->stub_popf[i]);
   if (!exec && !nothing && !flags && !moves && !at(r, j->stub_read) && !at(r, j->stub_write) &&

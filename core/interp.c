@@ -151,7 +151,7 @@ static inline void step(struct cpu *cpu) {
   const struct memo *m = fetch(cpu);
   uint32_t next = cpu->eip + m->in.length;
   uint16_t id = m->in.id;
-  cpu->next_eip = cpu->seg[CS].attr & SEG_DB ? next : next & 0xffff;
+  cpu->next_eip = next; /* 16-bit code, too, runs on beyond FFFFh: into the limit, or not */
   cpu->shadow = SHADOW_NONE;
   if (__builtin_expect(m->special, 0)) {
     step_special(cpu, m);
@@ -171,7 +171,7 @@ static inline void step(struct cpu *cpu) {
 bool interp_execute(struct cpu *cpu, const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
   uint32_t start = cpu->eip, next = start + in->length;
-  cpu->next_eip = cpu->seg[CS].attr & SEG_DB ? next : next & 0xffff;
+  cpu->next_eip = next;
   if (d->attr & (A_PE | A_CPL0))
     check_attributes(cpu, d->attr);
   bool repeated = d->cls == CL_STRING && in->rep;

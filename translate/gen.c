@@ -24,8 +24,6 @@ static void select_insn(struct gen *g, unsigned index) {
   g->index = index;
   g->eip = g->b->eip + (uint32_t)(int32_t)g->off[index];
   g->next = g->eip + g->insns[index].length;
-  if (!(g->mode & MODE_CODE32))
-    g->next &= 0xffff;
 }
 
 /* --- islands --- */

@@ -159,8 +159,6 @@ uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info) {
   if (retired && !cpu->pending && cpu->icount + 1 < cpu->icount_limit)
     cpu->shadow = SHADOW_NONE;
   uint32_t next = start + in->length;
-  if (!(mode & MODE_CODE32))
-    next &= 0xffff;
   bool in_sequence =
       cpu->eip == next && cpu->mode == mode && cpu->jc_key == key && j->stat.invalidated == before;
   bool ends = insn_describe(in)->attr & A_END;
@@ -271,8 +269,6 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
   }
   DGM_ASSERT(found != NULL);
   cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + (uint32_t)(int32_t)found->eip_off;
-  if (!(b->mode & MODE_CODE32))
-    cpu->eip &= 0xffff;
   if (!(b->mode & MODE_NOFPU))
     restore_fp_pointers(cpu, b, found);
   cpu->budget += (uint64_t)(b->insns - found->index);

@@ -153,7 +153,7 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
     if (r != INSN_OK)
       break;
     int64_t last = (int64_t)cpu->eip + off + in->length - 1;
-    if ((int64_t)cpu->eip + off < 0 || last > (int64_t)limit || (!code32 && last > 0xffff))
+    if ((int64_t)cpu->eip + off < 0 || last > (int64_t)limit)
       break;
     s->off[s->count++] = (int16_t)off;
     s->low = off < s->low ? off : s->low;

@@ -221,6 +221,41 @@ static void code_limit(struct bed *b) {
   }
 }
 
+/* 16-bit code runs on beyond offset FFFFh if the limit lets it; only what a branch aims at has 16 bits. */
+static void code16(struct bed *b, const char *what, uint32_t limit, uint32_t from, const void *code,
+                   unsigned size, int vector, uint32_t eip) {
+  uint32_t base = 0x80000;
+  for (uint32_t at = 0; at < 0x30; at += 16) { /* INT3 wherever it may lead */
+    put(b, base + at, "\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc", 16);
+    put(b, base + 0x10000 + at, "\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc\xcc", 16);
+  }
+  put(b, base + from, code, size);
+  bed_ring(b, 3);
+  struct seg *cs = &b->cpu->seg[CS];
+  seg_from_desc(cs, S_TEST | 3,
+                (struct desc){base << 16 | (limit & 0xffff), (limit & 0xf0000) | 0xfb00 | base >> 16});
+  cpu_update_mode(b->cpu);
+  struct outcome o = run(b, from);
+  expect(b, &o, vector, 0, "16-bit code, limit %x: %s", limit, what);
+  verdict(b, o.eip == eip, "16-bit code, limit %x: %s: EIP %x, not %x", limit, what, o.eip, eip);
+}
+
+static void all_code16(struct bed *b) {
+  static const uint8_t nops[] = {0x90, 0x90, 0x90, 0x90}, jump[] = {0x90, 0xeb, 0x10},
+                       cut[] = {0x90, 0xeb, 0x05};
+  static const uint8_t mov[] = {0x90, 0xb8, 0x34, 0x12}, wide[] = {0x66, 0xe9, 0x10, 0, 0, 0};
+  code16(b, "NOPs to the end", 0xffff, 0xfffc, nops, 4, EXC_GP, 0x10000);
+  code16(b, "NOPs to the end", 0x1ffff, 0xfffc, nops, 4, END, 0x10001);
+  code16(b, "short jump", 0xffff, 0xfffd, jump, 3, END, 0x11);
+  code16(b, "short jump", 0x1ffff, 0xfffb, jump, 3, END, 0x0f);
+  code16(b, "jump cut by the end", 0xffff, 0xfffe, cut, 3, EXC_GP, 0xffff);
+  code16(b, "jump across", 0x1ffff, 0xfffe, cut, 3, END, 7);
+  code16(b, "MOV across", 0x1ffff, 0xfffe, mov, 4, END, 0x10003);
+  code16(b, "MOV cut by the end", 0xffff, 0xfffe, mov, 4, EXC_GP, 0xffff);
+  code16(b, "32-bit jump", 0x1ffff, 0xfff8, wide, 6, END, 0x1000f);
+  code16(b, "32-bit jump", 0xffff, 0xfff8, wide, 6, EXC_GP, 0xfff8);
+}
+
 void rules_limits(struct bed *b) {
   for (size_t i = 0; i < ACCESSES; i++)
     for (unsigned ss = 0; ss < 2; ss++) {
@@ -241,4 +276,5 @@ void rules_limits(struct bed *b) {
       stacks(b, s);
   }
   code_limit(b);
+  all_code16(b);
 }

@@ -190,10 +190,9 @@ static void remove_from_page(struct jit *j, struct block *b, uint32_t page) {
 static void unlink_exit(struct link *l) {
   if (!l->to)
     return;
-  struct link **p = &l->to->incoming;
-  while (*p != l)
-    p = &(*p)->next;
-  *p = l->next;
+  *l->link_to_this = l->next;
+  if (l->next)
+    l->next->link_to_this = l->link_to_this;
   l->to = NULL;
   emit_patch32(l->field, l->stub);
   if (l->far_key)
@@ -204,6 +203,9 @@ void jit_link(struct jit *j, struct link *l, struct block *to) {
   unlink_exit(l);
   l->to = to;
   l->next = to->incoming;
+  l->link_to_this = &to->incoming;
+  if (l->next)
+    l->next->link_to_this = &l->next;
   to->incoming = l;
   emit_patch32(l->field, jit_to_rw(j, to->host));
   j->stat.links++;

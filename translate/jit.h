@@ -43,6 +43,7 @@ struct link {
   uint8_t *leave;      /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
   struct block *from, *to;
   struct link *next; /* in to->incoming */
+  struct link **link_to_this; /* there */
   /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
    * under, and sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
   uint8_t *far_key, *far_bias;

@@ -203,7 +203,7 @@ struct cpu {
   uint64_t budget; /* translate: (1 << 44) + instructions left in this slice, see engine.h */
   uint32_t fpu_loaded; /* translate: the guest's FPU state lives in the host's registers, not in fx */
   uint64_t jc_key; /* translate: (unique id of mode, CS and TLB generation) << 32 */
-  uint64_t jc_table; /* translate: offset of the jump cache's table for the mode, in bytes from its beginning */
+  uint64_t jc_table; /* translate: offset of the jump cache's table for the mode from its beginning, in units of 8 */
   uint32_t eip_bias; /* translate: EIP - physical address, of the code page that runs */
   struct seg seg[SEG_COUNT];
   uint8_t membuf[64] __attribute__((aligned(64))); /* translate: operand of a slow memory access */

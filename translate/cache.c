@@ -326,5 +326,5 @@ void jit_rekey(struct cpu *cpu) {
     *m = (struct mode_id){cpu->mode, base, limit, j->next_id++, gen};
   }
   cpu->jc_key = (uint64_t)m->id << 32;
-  cpu->jc_table = JC_TABLE(cpu->mode) * sizeof cpu->jump_cache[0];
+  cpu->jc_table = JC_TABLE(cpu->mode) * sizeof cpu->jump_cache[0] / 8;
 }

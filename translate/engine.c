@@ -36,6 +36,13 @@ static _Thread_local struct jit *running; /* for the fault handler */
 
 /* --- host faults in translated code --- */
 
+/* An x87 store: an unmasked exception may suppress it after its operand's page was asked for. */
+static bool is_x87(const uint8_t *pc) {
+  while (*pc == 0x65 || *pc == 0x66 || *pc == 0x67 || (*pc & 0xf0) == 0x40)
+    pc++;
+  return (*pc & 0xf8) == 0xd8;
+}
+
 /* `pages` were mapped into a window for the block at pc. False: it costs more than it is worth. Long runs do
  * not count: there can't be many of them. */
 static bool fill_pays(struct jit *j, const uint8_t *pc, unsigned pages) {
@@ -63,7 +70,7 @@ static void on_host_fault(int sig, siginfo_t *info, void *context) {
     return; /* an instruction that the core tries out on the host */
   if (inside && sig == SIGSEGV && info->si_code != SI_KERNEL && j->windows) {
     bool write = uc->uc_mcontext.gregs[REG_ERR] & 2;
-    unsigned pages = window_fault(j, (uintptr_t)info->si_addr, write);
+    unsigned pages = window_fault(j, (uintptr_t)info->si_addr, write, write && is_x87(pc));
     if (pages) {
       if (fill_pays(j, pc, pages))
         return;

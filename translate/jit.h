@@ -154,6 +154,7 @@ struct jit {
   unsigned hot;                   /* slices that make a block worth its window */
   struct site_hint *hints;
   bool cold_block; /* host fault: the block maps more than it gains */
+  bool exact_step; /* host fault: nothing against the window, but the interpreter must make this access */
   void (*enter)(struct cpu *cpu, const uint8_t *host);
 
   uint32_t exit_link;    /* set by C after enter() returned */

@@ -236,6 +236,10 @@ static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const st
  * more often the software TLB is the better way. */
 static void note_window_fault(struct jit *j, struct block *b, unsigned index) {
   struct site_hint *h = jit_hint(j, b->pa, b->mode);
+  if (j->exact_step) { /* the next access will find the page accessed and dirty */
+    j->exact_step = false;
+    return;
+  }
   if (!(b->window_sites >> index & 1))
     return; /* an arithmetic fault, say */
   if (h->pa != b->pa || h->mode != b->mode)

@@ -272,7 +272,7 @@ static uint32_t look_around(struct jit *j, const struct window *w, uint32_t la_p
   return RUN_MAX;
 }
 
-static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
+static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write, bool tentative) {
   struct windows *ws = j->windows;
   struct window *w = &ws->window[n];
   struct cpu *cpu = j->cpu;
@@ -282,10 +282,13 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   if (!paging_peek(cpu, la, &leaf))
     return 0;
   if (!leaf.accessed || (write && !leaf.dirty)) {
-    /* near a page's end the access may reach into the next page and fault there, and must then leave no trace
-     * here */
-    if ((la & (MEM_PAGE - 1)) > MEM_PAGE - EDGE || !paging_try(cpu, la, access) ||
-        !paging_peek(cpu, la, &leaf))
+    /* Near a page's end the access may reach into the next page and fault there, and must then leave no trace
+     * here: the interpreter does it. */
+    if (tentative || (la & (MEM_PAGE - 1)) > MEM_PAGE - EDGE) {
+      j->exact_step = true;
+      return 0;
+    }
+    if (!paging_try(cpu, la, access) || !paging_peek(cpu, la, &leaf))
       return 0;
   }
   if (!view(j, &leaf, user, &fd_page, &writable) || (write && !writable))
@@ -324,7 +327,7 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write) {
   return 0;
 }
 
-unsigned window_fault(struct jit *j, uintptr_t host, bool write) {
+unsigned window_fault(struct jit *j, uintptr_t host, bool write, bool tentative) {
   struct windows *ws = j->windows;
   if (!ws || !ws->active)
     return 0;
@@ -332,7 +335,7 @@ unsigned window_fault(struct jit *j, uintptr_t host, bool write) {
   uintptr_t la = host - (uintptr_t)w->base;
   if (la >= WINDOW_SIZE)
     return 0;
-  unsigned pages = fill(j, (unsigned)ws->current, (uint32_t)la, write);
+  unsigned pages = fill(j, (unsigned)ws->current, (uint32_t)la, write, tentative);
   if (!pages)
     ws->stat.refused++;
   return pages;

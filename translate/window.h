@@ -41,9 +41,13 @@ bool window_sample(struct jit *j);
 /* Physical memory was remapped, or a budget is spent. */
 void windows_drop_all(struct jit *j);
 
-/* A host page fault at `host` in translated code. Not 0: so many pages were mapped, repeat the access. Safe
- * in the signal handler of a fault that translated code raised: no C code was interrupted. */
-unsigned window_fault(struct jit *j, uintptr_t host, bool write);
+/*
+ * A host page fault at `host` in translated code. Not 0: so many pages were mapped, repeat the access. Safe
+ * in the signal handler of a fault that translated code raised: no C code was interrupted. tentative: the
+ * access may yet not take place, so no A or D bit may be set for it. If only exactness forbids the mapping,
+ * j->exact_step is set.
+ */
+unsigned window_fault(struct jit *j, uintptr_t host, bool write, bool tentative);
 
 /*
  * Code in a window: the way from EIP to a block may be remembered across loads of CR3, because a change of

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The translator's parts: every form of the emitter read back by Capstone, and the block cache: linking, invalidation
- * by stores and DMA, keys, and a cache that is too small. What translated code computes is the lockstep tests' matter.
+ * The translator's parts: every form of the emitter read back by Capstone, and the block cache: linking,
+ * invalidation by stores and DMA, keys, and a cache that is too small. What translated code computes is the
+ * lockstep tests' matter.
  */
 #include <capstone/capstone.h>
 
@@ -14,20 +15,23 @@
 /* --- emitter --- */
 
 static const x86_reg reg64[16] = {
-  X86_REG_RAX, X86_REG_RCX, X86_REG_RDX, X86_REG_RBX, X86_REG_RSP, X86_REG_RBP, X86_REG_RSI, X86_REG_RDI,
-  X86_REG_R8, X86_REG_R9, X86_REG_R10, X86_REG_R11, X86_REG_R12, X86_REG_R13, X86_REG_R14, X86_REG_R15,
+    X86_REG_RAX, X86_REG_RCX, X86_REG_RDX, X86_REG_RBX, X86_REG_RSP, X86_REG_RBP, X86_REG_RSI, X86_REG_RDI,
+    X86_REG_R8,  X86_REG_R9,  X86_REG_R10, X86_REG_R11, X86_REG_R12, X86_REG_R13, X86_REG_R14, X86_REG_R15,
 };
 static const x86_reg reg32[16] = {
-  X86_REG_EAX, X86_REG_ECX, X86_REG_EDX, X86_REG_EBX, X86_REG_ESP, X86_REG_EBP, X86_REG_ESI, X86_REG_EDI,
-  X86_REG_R8D, X86_REG_R9D, X86_REG_R10D, X86_REG_R11D, X86_REG_R12D, X86_REG_R13D, X86_REG_R14D, X86_REG_R15D,
+    X86_REG_EAX,  X86_REG_ECX,  X86_REG_EDX,  X86_REG_EBX,  X86_REG_ESP,  X86_REG_EBP,
+    X86_REG_ESI,  X86_REG_EDI,  X86_REG_R8D,  X86_REG_R9D,  X86_REG_R10D, X86_REG_R11D,
+    X86_REG_R12D, X86_REG_R13D, X86_REG_R14D, X86_REG_R15D,
 };
 static const x86_reg reg16[16] = {
-  X86_REG_AX, X86_REG_CX, X86_REG_DX, X86_REG_BX, X86_REG_SP, X86_REG_BP, X86_REG_SI, X86_REG_DI,
-  X86_REG_R8W, X86_REG_R9W, X86_REG_R10W, X86_REG_R11W, X86_REG_R12W, X86_REG_R13W, X86_REG_R14W, X86_REG_R15W,
+    X86_REG_AX,   X86_REG_CX,   X86_REG_DX,   X86_REG_BX,   X86_REG_SP,   X86_REG_BP,
+    X86_REG_SI,   X86_REG_DI,   X86_REG_R8W,  X86_REG_R9W,  X86_REG_R10W, X86_REG_R11W,
+    X86_REG_R12W, X86_REG_R13W, X86_REG_R14W, X86_REG_R15W,
 };
 static const x86_reg reg8[16] = {
-  X86_REG_AL, X86_REG_CL, X86_REG_DL, X86_REG_BL, X86_REG_SPL, X86_REG_BPL, X86_REG_SIL, X86_REG_DIL,
-  X86_REG_R8B, X86_REG_R9B, X86_REG_R10B, X86_REG_R11B, X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B,
+    X86_REG_AL,   X86_REG_CL,   X86_REG_DL,   X86_REG_BL,   X86_REG_SPL,  X86_REG_BPL,
+    X86_REG_SIL,  X86_REG_DIL,  X86_REG_R8B,  X86_REG_R9B,  X86_REG_R10B, X86_REG_R11B,
+    X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B,
 };
 
 static csh capstone;
@@ -151,7 +155,8 @@ START_TEST(test_emit_memory) {
         begin(), emit_op_rm(&em, EO_LOCK | EO_66, OM_0F, 0xc1, reg, m), x = read_back(X86_INS_XADD);
         is_mem(&x->operands[0], m, 2), is_reg(&x->operands[1], reg16[reg]);
         ck_assert_int_eq(x->prefix[0], X86_PREFIX_LOCK);
-        begin(), emit_op_rm(&em, EO_66, OM_0F3A, 0x0f, reg & 7, m), e8(&em, 3), x = read_back(X86_INS_PALIGNR);
+        begin(), emit_op_rm(&em, EO_66, OM_0F3A, 0x0f, reg & 7, m), e8(&em, 3),
+            x = read_back(X86_INS_PALIGNR);
         is_reg(&x->operands[0], X86_REG_XMM0 + (reg & 7)), is_mem(&x->operands[1], m, 16);
       }
 }
@@ -166,9 +171,9 @@ START_TEST(test_emit_constants_and_branches) {
     begin(), emit_mov_imm64(&em, r, 0xfedcba9876543210ull), x = read_back(X86_INS_MOVABS);
     is_reg(&x->operands[0], reg64[r]), is_imm(&x->operands[1], 0xfedcba9876543210ull);
   }
-  static const x86_insn jcc[16] = {X86_INS_JO, X86_INS_JNO, X86_INS_JB, X86_INS_JAE, X86_INS_JE, X86_INS_JNE,
-                                   X86_INS_JBE, X86_INS_JA, X86_INS_JS, X86_INS_JNS, X86_INS_JP, X86_INS_JNP,
-                                   X86_INS_JL, X86_INS_JGE, X86_INS_JLE, X86_INS_JG};
+  static const x86_insn jcc[16] = {
+      X86_INS_JO, X86_INS_JNO, X86_INS_JB, X86_INS_JAE, X86_INS_JE, X86_INS_JNE, X86_INS_JBE, X86_INS_JA,
+      X86_INS_JS, X86_INS_JNS, X86_INS_JP, X86_INS_JNP, X86_INS_JL, X86_INS_JGE, X86_INS_JLE, X86_INS_JG};
   for (int cc = 0; cc < 16; cc++) {
     begin(), emit_patch32(emit_jcc32(&em, cc), code + 40);
     is_imm(&read_back(jcc[cc])->operands[0], 0x1000 + 40);
@@ -196,8 +201,11 @@ END_TEST
 #define HANDLER 0xf000u
 
 static struct bed bed_make(const struct engine *engine, const char *options) {
-  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = engine,
-                                  .engine_options = options, .counted = true};
+  struct machine_config config = {.ram_mb = 16,
+                                  .cpu_model = cpu_model_find("max"),
+                                  .engine = engine,
+                                  .engine_options = options,
+                                  .counted = true};
   struct bed b = {.m = machine_new(&config)};
   ck_assert_ptr_nonnull(b.m);
   mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
@@ -252,9 +260,10 @@ END_TEST
 
 START_TEST(test_linking) {
   struct bed b = bed_make(&engine_tlb, NULL);
-  CODE(&b, START, "\xb9\x10\x27\x00\x00" /* mov ecx, 10000 */ "\x31\xc0" /* xor eax, eax */
-                  "\x40" /* 4007: inc eax */ "\xeb\x00" /* jmp */ "\x49" /* dec ecx */ "\x75\xfa" /* jnz 4007 */
-                  "\xf4");
+  CODE(&b, START,
+       "\xb9\x10\x27\x00\x00" /* mov ecx, 10000 */ "\x31\xc0"                          /* xor eax, eax */
+       "\x40" /* 4007: inc eax */ "\xeb\x00" /* jmp */ "\x49" /* dec ecx */ "\x75\xfa" /* jnz 4007 */
+       "\xf4");
   ck_assert_uint_eq(run(&b), 3 + 4 * 10000);
   ck_assert_uint_eq(b.cpu->gpr[EAX], 10000);
   ck_assert_uint_ge(jit_of(&b)->stat.links, 2);
@@ -274,11 +283,35 @@ START_TEST(test_linking) {
 }
 END_TEST
 
+/* Between the rings by INT and IRET: the jump cache knows the way, once it has been found. */
+START_TEST(test_ring_changes) {
+  static const char *const options[] = {NULL, "hot=on"};
+  static const struct engine *const engines[] = {&engine_tlb, &engine_window};
+  for (int i = 0; i < 2; i++) {
+    struct bed b = bed_make(engines[i], options[i]);
+    put_gate(&b, IDT + 0x80 * 8, K_CODE, 0xe000, 0xee, 0);
+    CODE(&b, 0xe000, "\x43\xcf"); /* inc ebx; iret */
+    CODE(&b, START,
+         "\xb9\x10\x27\x00\x00" /* mov ecx, 10000 */ "\xcd\x80" /* 4005: int 80h */
+         "\x49" /* dec ecx */ "\x75\xfb" /* jnz 4005 */ "\xf4" /* hlt: #GP, and the handler halts */);
+    seg_from_desc(&b.cpu->seg[TR], S_TSS_A,
+                  (struct desc){get32(&b, GDT + S_TSS_A), get32(&b, GDT + S_TSS_A + 4) | 0x200});
+    bed_ring(&b, 3);
+    b.cpu->gpr[EBX] = 0;
+    run(&b);
+    ck_assert_uint_eq(b.cpu->gpr[EBX], 10000);
+    ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_GP + 1);
+    ck_assert_uint_lt(jit_of(&b)->stat.lookups, 200);
+    machine_free(b.m);
+  }
+}
+END_TEST
+
 START_TEST(test_invalidation) {
   struct bed b = bed_make(&engine_tlb, NULL);
   struct mem *mem = b.m->mem;
   CODE(&b, START, "\xb8\x01\x00\x00\x00\xeb\x39"); /* mov eax, 1; jmp 4040 */
-  CODE(&b, START + 0x40, "\x43\xf4"); /* inc ebx; hlt */
+  CODE(&b, START + 0x40, "\x43\xf4");              /* inc ebx; hlt */
   run(&b);
   ck_assert_ptr_nonnull(find(&b, START));
   ck_assert_ptr_nonnull(find(&b, START + 0x40));
@@ -338,7 +371,7 @@ START_TEST(test_small_cache) {
   struct bed b = bed_make(&engine_tlb, "cache=1");
   const uint32_t steps = 60000, chain = 0x100000;
   for (uint32_t i = 0; i < steps; i++)
-    memcpy(b.ram + chain + i * 3, "\x40\xeb\x00", 3); /* inc eax; jmp */
+    memcpy(b.ram + chain + i * 3, "\x40\xeb\x00", 3);   /* inc eax; jmp */
   memcpy(b.ram + chain + steps * 3, "\x49\x0f\x85", 3); /* dec ecx; jnz chain; hlt */
   put32(&b, chain + steps * 3 + 3, -(steps * 3 + 7));
   b.ram[chain + steps * 3 + 7] = 0xf4;
@@ -355,14 +388,14 @@ END_TEST
 START_TEST(test_block_size) {
   struct bed b = bed_make(&engine_tlb, NULL);
   static const char *const dense[] = {
-    "\x64\xff\x35\x00\x00\x02\x00", /* push [fs:20000h] */
-    "\x64\xdd\x04\x25\x00\x00\x02\x00", /* fld qword [fs:20000h] */
-    "\x64\x00\x2c\x25\x00\x00\x02\x00", /* add [fs:20000h], ch */
-    "\xa4", /* movsb */
-    "\xf3\xa5", /* rep movsd */
-    "\x8f\x05\x00\x00\x02\x00", /* pop [20000h] */
-    "\xff\x14\x25\x00\x00\x02\x00", /* call [20000h] */
-    "\xc8\x10\x00\x02", /* enter 10h, 2 */
+      "\x64\xff\x35\x00\x00\x02\x00",     /* push [fs:20000h] */
+      "\x64\xdd\x04\x25\x00\x00\x02\x00", /* fld qword [fs:20000h] */
+      "\x64\x00\x2c\x25\x00\x00\x02\x00", /* add [fs:20000h], ch */
+      "\xa4",                             /* movsb */
+      "\xf3\xa5",                         /* rep movsd */
+      "\x8f\x05\x00\x00\x02\x00",         /* pop [20000h] */
+      "\xff\x14\x25\x00\x00\x02\x00",     /* call [20000h] */
+      "\xc8\x10\x00\x02",                 /* enter 10h, 2 */
   };
   for (unsigned k = 0; k < sizeof dense / sizeof dense[0]; k++)
     for (int limited = 0; limited < 2; limited++) {
@@ -394,7 +427,7 @@ START_TEST(test_sigfpe_in_core) {
     struct bed *beds[2] = {&a, &b};
     for (int i = 0; i <= turn; i++) {
       CODE(beds[i], START, "\x0f\x57\xc0\xf3\x0f\x5e\xc8\xf4"); /* xorps xmm0, xmm0; divss xmm1, xmm0 */
-      beds[i]->cpu->fx.mxcsr = 0x1f80 & ~0x200u; /* division by zero unmasked */
+      beds[i]->cpu->fx.mxcsr = 0x1f80 & ~0x200u;                /* division by zero unmasked */
       put32(beds[i], 0x20000, 0x3f800000);
       memcpy(beds[i]->cpu->fx.xmm[1], beds[i]->ram + 0x20000, 4);
       run(beds[i]);
@@ -422,6 +455,7 @@ Suite *suite_translate(void) {
   tcase_set_timeout(blocks, 30);
   tcase_add_test(blocks, test_options);
   tcase_add_test(blocks, test_linking);
+  tcase_add_test(blocks, test_ring_changes);
   tcase_add_test(blocks, test_invalidation);
   tcase_add_test(blocks, test_keys);
   tcase_add_test(blocks, test_small_cache);

@@ -179,6 +179,24 @@ START_TEST(test_code_by_alias) {
 }
 END_TEST
 
+/* An unmasked exception suppresses a store: then its page has not been accessed, either. */
+START_TEST(test_suppressed_store) {
+  struct bed b = begin("hot=on");
+  uint32_t pte = TABLE + (DATA >> 10);
+  set_by_dma(&b, pte, pte_of_data(0, 3));
+  CODE(&b, "\xdb\x15\x00\x00\x20\x00\x9b\xf4"); /* fist dword [DATA]; wait; hlt */
+  b.cpu->fx.fcw = 0x037e;                       /* invalid operation */
+  b.cpu->fx.fsw = 0;
+  b.cpu->fx.ftw = 1;
+  memcpy(b.cpu->fx.st[0], "\0\0\0\0\0\0\0\x80\x27\x40", 10); /* 2^40 */
+  go(&b);
+  ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_MF + 1);
+  ck_assert_uint_eq(get32(&b, pte), pte_of_data(0, 3));
+  ck_assert_uint_eq(get32(&b, 0x300000), 100);
+  machine_free(b.m);
+}
+END_TEST
+
 Suite *suite_window(void);
 Suite *suite_window(void) {
   Suite *s = suite_create("window");
@@ -189,6 +207,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_spaces);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_code_by_alias);
+  tcase_add_test(tc, test_suppressed_store);
   suite_add_tcase(s, tc);
   return s;
 }

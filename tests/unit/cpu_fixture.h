@@ -140,6 +140,22 @@ static inline struct bed bed_protected(uint32_t cpl) {
   return b;
 }
 
+/* A machine that runs code under `engine`: each exception leads to an HLT at handlers + vector, so that EIP tells. */
+static inline struct bed bed_with_engine(const struct engine *engine, const char *options, uint32_t handlers) {
+  struct machine_config config = {.ram_mb = 16, .cpu_model = cpu_model_find("max"), .engine = engine,
+                                  .engine_options = options, .counted = true};
+  struct bed b = {.m = machine_new(&config)};
+  ck_assert_ptr_nonnull(b.m);
+  mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
+  b.cpu = b.m->cpu[0];
+  b.ram = b.m->ram->host;
+  bed_tables(&b);
+  for (uint32_t v = 0; v < 32; v++)
+    put_gate(&b, IDT + v * 8, K_CODE, handlers + v, 0x8e, 0);
+  memset(b.ram + handlers, 0xf4, 33);
+  return b;
+}
+
 static inline void bed_free(struct bed *b) { machine_free(b->m); }
 
 /* Run the exception that is recorded until it is delivered, as an engine does. */

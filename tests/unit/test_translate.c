@@ -201,20 +201,7 @@ END_TEST
 #define HANDLER 0xf000u
 
 static struct bed bed_make(const struct engine *engine, const char *options) {
-  struct machine_config config = {.ram_mb = 16,
-                                  .cpu_model = cpu_model_find("max"),
-                                  .engine = engine,
-                                  .engine_options = options,
-                                  .counted = true};
-  struct bed b = {.m = machine_new(&config)};
-  ck_assert_ptr_nonnull(b.m);
-  mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
-  b.cpu = b.m->cpu[0];
-  b.ram = b.m->ram->host;
-  bed_tables(&b);
-  for (uint32_t v = 0; v < 32; v++)
-    put_gate(&b, IDT + v * 8, K_CODE, HANDLER + v, 0x8e, 0);
-  memset(b.ram + HANDLER, 0xf4, 33); /* hlt: EIP tells the vector */
+  struct bed b = bed_with_engine(engine, options, HANDLER);
   control_set_cr0(b.cpu, CR0_PE | CR0_ET | CR0_NE);
   control_set_cr4(b.cpu, CR4_OSFXSR | CR4_OSXMMEXCPT);
   bed_ring(&b, 0);

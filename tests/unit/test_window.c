@@ -20,20 +20,7 @@
 #define PTE_US_RW_P 7u
 
 static struct bed begin(const char *options) {
-  struct machine_config config = {.ram_mb = 16,
-                                  .cpu_model = cpu_model_find("max"),
-                                  .engine = &engine_window,
-                                  .engine_options = options,
-                                  .counted = true};
-  struct bed b = {.m = machine_new(&config)};
-  ck_assert_ptr_nonnull(b.m);
-  mem_map_ram(b.m->mem, 0, 16 << 20, b.m->ram, 0);
-  b.cpu = b.m->cpu[0];
-  b.ram = b.m->ram->host;
-  bed_tables(&b);
-  for (uint32_t v = 0; v < 32; v++)
-    put_gate(&b, IDT + v * 8, K_CODE, HANDLER + v, 0x8e, 0);
-  memset(b.ram + HANDLER, 0xf4, 33);
+  struct bed b = bed_with_engine(&engine_window, options, HANDLER);
   for (uint32_t i = 0; i < 1024; i++) {
     put32(&b, TABLE + i * 4, i << 12 | 3);
     put32(&b, OTHER_TABLE + i * 4, i << 12 | 3);

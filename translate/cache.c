@@ -22,14 +22,14 @@
 #define MAX_INSNS (1u << 19)
 #define MAX_LINKS (1u << 21)
 
-static void *sparse(size_t size) {
+void *jit_sparse(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return p == MAP_FAILED ? NULL : p;
 }
 
 /* The same, in huge pages where the host has them: for tables that are searched at random. */
 static void *sparse_huge(size_t size) {
-  void *p = sparse(size);
+  void *p = jit_sparse(size);
   if (p)
     madvise(p, size, MADV_HUGEPAGE);
   return p;
@@ -57,15 +57,15 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->map_max = MAX_MAPS;
   j->insn_max = MAX_INSNS;
   j->link_max = MAX_LINKS;
-  j->links = sparse(MAX_LINKS * sizeof *j->links);
+  j->links = jit_sparse(MAX_LINKS * sizeof *j->links);
   j->blocks = sparse_huge(MAX_BLOCKS * sizeof *j->blocks);
-  j->maps = sparse(MAX_MAPS * sizeof *j->maps);
-  j->insns = sparse(MAX_INSNS * sizeof *j->insns);
+  j->maps = jit_sparse(MAX_MAPS * sizeof *j->maps);
+  j->insns = jit_sparse(MAX_INSNS * sizeof *j->insns);
   j->hash = sparse_huge(JIT_HASH * sizeof *j->hash);
-  j->page_blocks = sparse(MEM_PAGES * sizeof *j->page_blocks);
-  j->ran = sparse(RAN_BYTES);
-  j->hints = sparse(SITE_HINTS * sizeof *j->hints);
-  j->code_granules = sparse(MEM_PAGES * sizeof *j->code_granules);
+  j->page_blocks = jit_sparse(MEM_PAGES * sizeof *j->page_blocks);
+  j->ran = jit_sparse(RAN_BYTES);
+  j->hints = jit_sparse(SITE_HINTS * sizeof *j->hints);
+  j->code_granules = jit_sparse(MEM_PAGES * sizeof *j->code_granules);
   if (!j->links || !j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns ||
       !j->hash || !j->page_blocks)
     return -ENOMEM;
@@ -137,6 +137,15 @@ struct block *jit_block_new(struct jit *j) {
   return b;
 }
 
+/* The granules of `page` that b covers. Both of its pages may be the same physical one. */
+static uint64_t block_granules(const struct block *b, uint32_t page) {
+  uint32_t first = b->pa - b->before, here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  uint64_t mask = first >> 12 == page ? granule_mask(first, here) : 0;
+  if (b->pa2 != NO_PAGE && b->pa2 >> 12 == page)
+    mask |= granule_mask(b->pa2, b->len - here);
+  return mask;
+}
+
 void jit_block_insert(struct jit *j, struct block *b) {
   struct mem *mem = j->cpu->machine->mem;
   uint32_t h = hash_key(b->pa, b->eip, b->mode);
@@ -146,13 +155,12 @@ void jit_block_insert(struct jit *j, struct block *b) {
   b->page_next[0] = j->page_blocks[page];
   j->page_blocks[page] = b;
   mem_set_code(mem, b->pa, true);
-  uint32_t here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
-  j->code_granules[page] |= granule_mask(b->pa - b->before, here);
+  j->code_granules[page] |= block_granules(b, page);
   if (b->pa2 != NO_PAGE) {
     b->page_next[1] = j->page_blocks[b->pa2 >> 12];
     j->page_blocks[b->pa2 >> 12] = b;
     mem_set_code(mem, b->pa2, true);
-    j->code_granules[b->pa2 >> 12] |= granule_mask(b->pa2, b->len - here);
+    j->code_granules[b->pa2 >> 12] |= block_granules(b, b->pa2 >> 12);
   }
   b->valid = true;
   j->block_count++;
@@ -259,15 +267,6 @@ static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
     return true;
   uint32_t first = b->pa - b->before;
   return first < pa + size && pa < (uint64_t)first + here;
-}
-
-/* The granules of `page` that b covers. Both of its pages may be the same physical one. */
-static uint64_t block_granules(const struct block *b, uint32_t page) {
-  uint32_t first = b->pa - b->before, here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
-  uint64_t mask = first >> 12 == page ? granule_mask(first, here) : 0;
-  if (b->pa2 != NO_PAGE && b->pa2 >> 12 == page)
-    mask |= granule_mask(b->pa2, b->len - here);
-  return mask;
 }
 
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {

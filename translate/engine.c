@@ -211,11 +211,11 @@ static void link_exit(struct jit *j, uint32_t number, struct block *b, bool last
     emit_patch32(l->leave, j->stub_lookup); /* where b's second page is, is asked each time */
 }
 
-static void enter_block(struct jit *j, const struct block *b) {
+static void enter(struct jit *j, const uint8_t *host, uint32_t eip_bias) {
   struct cpu *cpu = j->cpu;
-  cpu->eip_bias = cpu->eip - b->pa;
+  cpu->eip_bias = eip_bias;
   cpu->budget = BUDGET_BASE + (cpu->icount_limit - cpu->icount);
-  j->enter(cpu, b->host);
+  j->enter(cpu, host);
   cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);
   jit_retire_rf(cpu);
 }
@@ -228,11 +228,7 @@ static bool enter_known(struct jit *j) {
   if (e->tag != -((uint64_t)cpu->eip + cpu->jc_key) || j->known_icount == cpu->icount)
     return false;
   j->known_icount = cpu->icount;
-  cpu->eip_bias = e->eip_bias;
-  cpu->budget = BUDGET_BASE + (cpu->icount_limit - cpu->icount);
-  j->enter(cpu, (const uint8_t *)(uintptr_t)e->host);
-  cpu->icount = cpu->icount_limit - (cpu->budget - BUDGET_BASE);
-  jit_retire_rf(cpu);
+  enter(j, (const uint8_t *)(uintptr_t)e->host, e->eip_bias);
   return true;
 }
 
@@ -327,7 +323,7 @@ static bool turn(struct jit *j, uint32_t *link) {
   bool lasts = remember_jump(cpu, b, local);
   if (j->stat.flushes == flushes)
     link_exit(j, *link, b, lasts);
-  enter_block(j, b);
+  enter(j, b->host, cpu->eip - b->pa);
   *link = (uint32_t)cpu->scratch[SCR_LINK];
   return true;
 }

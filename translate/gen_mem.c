@@ -8,15 +8,7 @@
 #include "core/mem.h"
 #include "translate/gen.h"
 
-bool gen_seg_flat(const struct gen *g, int seg) {
-  switch (seg) {
-  case ES: return g->mode & MODE_FLAT_ES;
-  case CS: return g->mode & MODE_FLAT_CS;
-  case SS: return g->mode & MODE_FLAT_SS;
-  case DS: return g->mode & MODE_FLAT_DS;
-  default: return false;
-  }
-}
+bool gen_seg_flat(const struct gen *g, int seg) { return mode_flat(g->mode, seg); }
 
 /* [base + index << scale + disp] of the guest's operand in host registers; false if it is a constant. */
 static bool guest_mem(const struct insn *in, struct host_mem *m) {

@@ -42,7 +42,7 @@ struct link {
   const uint8_t *stub; /* writable alias of the exit stub */
   uint8_t *leave;      /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
   struct block *from, *to;
-  struct link *next; /* in to->incoming */
+  struct link *next;          /* in to->incoming */
   struct link **link_to_this; /* there */
   /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
    * under, and sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
@@ -148,7 +148,7 @@ struct jit {
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
   const uint8_t *stub_sysenter, *stub_sysexit;
-  const uint8_t *stub_seg_load; /* R11D = selector, R8D = segment register; RCX = 0: not done */
+  const uint8_t *stub_seg_load;   /* R11D = selector, R8D = segment register; RCX = 0: not done */
   const uint8_t *stub_host_fault; /* RCX = host address of the faulting instruction */
   struct windows *windows;        /* NULL = this engine has none */
   unsigned hot;                   /* slices that make a block worth its window */
@@ -206,6 +206,7 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
 /* --- cache.c --- */
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
+void *jit_sparse(size_t size); /* zeroed memory of which only what is touched exists; NULL: none */
 void jit_flush(struct jit *j); /* drop every block */
 /* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else
  * NO_PAGE; *crosses: it matters. */
@@ -266,6 +267,12 @@ static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) {
 
 static inline struct host_mem hm_cpu(size_t offset) { return hm_base(R14, (int32_t)offset); }
 #define CPU_FIELD(member) hm_cpu(offsetof(struct cpu, member))
+
+/* Does the mode say that the segment is flat (core/cpu.h)? Of FS and GS it says nothing. */
+static inline bool mode_flat(uint32_t mode, int seg) {
+  static const uint32_t bit[SEG_COUNT] = {MODE_FLAT_ES, MODE_FLAT_CS, MODE_FLAT_SS, MODE_FLAT_DS};
+  return mode & bit[seg];
+}
 
 /* Host register of a guest register. */
 extern const int8_t host_gpr[8];

@@ -186,11 +186,6 @@ static unsigned operand_gprs(const struct insn *in) {
   return (in->base != 0xff ? 1u << in->base : 0) | (in->index != 0xff ? 1u << in->index : 0);
 }
 
-static bool flat_in(uint32_t mode, int seg) {
-  static const uint32_t bit[SEG_COUNT] = {MODE_FLAT_ES, MODE_FLAT_CS, MODE_FLAT_SS, MODE_FLAT_DS};
-  return mode & bit[seg];
-}
-
 /* The x87 pointers of the last x87 instruction before the faulting one may not be in memory yet (struct
  * fp_pointers): find them again. */
 static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
@@ -214,7 +209,7 @@ static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const st
       code = in;
       code_off = m->eip_off;
       if (in.is_mem) {
-        data_waits = in.addrsize == 4 && flat_in(b->mode, in.seg);
+        data_waits = in.addrsize == 4 && mode_flat(b->mode, in.seg);
         data = in;
       }
     } else if (fpu_core_only(&in)) {

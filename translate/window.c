@@ -16,11 +16,6 @@
 
 static void set_gs_base(uintptr_t base) { __asm__ volatile("wrgsbase %0" : : "r"(base)); }
 
-static void *sparse(size_t size) {
-  void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return p == MAP_FAILED ? NULL : p;
-}
-
 /* --- spaces ------------------------------------------------------------------------------------------- */
 
 static void make_key(const struct cpu *cpu, bool user, struct space_key *k) {
@@ -85,7 +80,7 @@ static void grant(struct jit *j, struct space *s) {
   }
   if (!w->base) {
     w->base = window_reserve(NULL);
-    w->node = sparse(LA_PAGES * sizeof *w->node);
+    w->node = jit_sparse(LA_PAGES * sizeof *w->node);
     if (!w->base || !w->node)
       return; /* it stays with the TLB */
   }
@@ -201,17 +196,22 @@ bool window_sample(struct jit *j) {
 
 /* --- misses ------------------------------------------------------------------------------------------- */
 
+/* The page of the memory file behind p. False: not memory, memory whose stores are logged, or too far up. */
+static bool fd_page_of(const struct mem_page *p, uint32_t *fd_page) {
+  if (!p->read || p->block->log)
+    return false;
+  uint64_t fd = (p->block->fd_offset + (uint64_t)(p->read - p->block->host)) >> 12;
+  *fd_page = (uint32_t)fd;
+  return fd < FD_PAGES;
+}
+
 /* What a window may show at la: its host page and whether it may be written. False: nothing. */
 static bool view(const struct jit *j, const struct paging_leaf *leaf, bool user, uint32_t *fd_page,
                  bool *writable) {
   const struct cpu *cpu = j->cpu;
   const struct mem_page *p = &cpu->machine->mem->page[leaf->pa >> 12];
-  if (!leaf->accessed || (user && !leaf->user) || !p->read || p->block->log)
+  if (!leaf->accessed || (user && !leaf->user) || !fd_page_of(p, fd_page))
     return false;
-  uint64_t fd = (p->block->fd_offset + (uint64_t)(p->read - p->block->host)) >> 12;
-  if (fd >= FD_PAGES)
-    return false;
-  *fd_page = (uint32_t)fd;
   bool allowed = leaf->writable || (!user && !(cpu->cr0 & CR0_WP));
   *writable = allowed && leaf->dirty && p->write == p->read && p->flags == 0;
   return true;
@@ -220,11 +220,7 @@ static bool view(const struct jit *j, const struct paging_leaf *leaf, bool user,
 /* The host page that holds a table entry, if stores to it can be noticed. */
 static bool table_page(const struct jit *j, uint32_t pa, uint32_t *fd_page) {
   const struct mem_page *p = &j->cpu->machine->mem->page[pa >> 12];
-  if (!p->read || p->write != p->read || p->block->log)
-    return false;
-  uint64_t fd = (p->block->fd_offset + (uint64_t)(p->read - p->block->host)) >> 12;
-  *fd_page = (uint32_t)fd;
-  return fd < FD_PAGES;
+  return p->write == p->read && fd_page_of(p, fd_page);
 }
 
 /* Depend on the tables that the region's pages come from. */
@@ -400,7 +396,7 @@ static uint32_t host_map_limit(void) {
 }
 
 int windows_init(struct jit *j, unsigned hot, const char **why) {
-  struct windows *ws = sparse(sizeof *ws);
+  struct windows *ws = jit_sparse(sizeof *ws);
   if (!ws)
     return -ENOMEM;
   j->windows = ws;
@@ -409,12 +405,12 @@ int windows_init(struct jit *j, unsigned hot, const char **why) {
   ws->maps_max = host_map_limit();
   ws->node_top = ws->use_top = 1;
   ws->kernel_gen = ++ws->last_gen;
-  ws->node = sparse(NODES * sizeof *ws->node);
-  ws->use = sparse(USES * sizeof *ws->use);
-  ws->rmap = sparse(FD_PAGES * sizeof *ws->rmap);
+  ws->node = jit_sparse(NODES * sizeof *ws->node);
+  ws->use = jit_sparse(USES * sizeof *ws->use);
+  ws->rmap = jit_sparse(FD_PAGES * sizeof *ws->rmap);
   struct window *first = &ws->window[0];
   first->base = window_reserve(NULL);
-  first->node = sparse(LA_PAGES * sizeof *first->node);
+  first->node = jit_sparse(LA_PAGES * sizeof *first->node);
   *why = "out of memory";
   int error = !ws->node || !ws->use || !ws->rmap || !first->node ? -ENOMEM : 0;
   if (!error && !first->base) {

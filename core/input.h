@@ -12,6 +12,8 @@
 #define KEY_E0 0x100
 #define KEY_PAUSE 0x200
 
+#define INPUT_ABS_MAX 0x7fff
+
 #define MOUSE_LEFT 1
 #define MOUSE_RIGHT 2
 #define MOUSE_MIDDLE 4
@@ -22,6 +24,11 @@ struct input_sink { /* filled in by the devices that take input */
   void (*mouse)(void *opaque, int dx, int dy, int dz, int buttons); /* dy positive = down; buttons: state MOUSE_* */
   void *mouse_opaque;
   int buttons; /* last state */
+  /* A pointer that knows positions: x and y from 0 to INPUT_ABS_MAX across the screen. NULL: there is none.
+   * tablet_active: the guest listens to it now, so that front ends need not grab the mouse. */
+  void (*tablet)(void *opaque, int x, int y, int dz, int buttons);
+  bool (*tablet_active)(void *opaque);
+  void *tablet_opaque;
   int (*leds)(void *opaque); /* 1 scroll, 2 num, 4 caps; NULL allowed */
   bool (*key_ready)(void *opaque); /* the keyboard's buffer has been drained: the next key will not be lost */
 };

@@ -15,6 +15,23 @@
 #include "devices/block/block.h"
 
 #define BOARD_SERIALS 4
+#define BOARD_EXTRAS 32
+
+struct net_cable;
+
+/* A device that can be added by name. */
+struct board_driver {
+  const char *name;
+  const char *keys; /* the properties it takes, a blank between them; "id" only if listed */
+  const char *help;
+  enum { DRIVER_NET = 1, DRIVER_BLOCK = 2 } needs; /* back ends: netdev=, drive= */
+};
+
+struct board_extra { /* one of them on this board */
+  const char *driver, *props; /* as in -device DRIVER,PROPS (devices/props.h); props may be NULL */
+  struct net_cable *net; /* DRIVER_NET: the cable that it goes on; NULL: none */
+  struct block *block; /* DRIVER_BLOCK */
+};
 
 struct board_config {
   const char *bios_path; /* -bios; NULL = found in bios_dirs ("bios-256k.bin") */
@@ -32,13 +49,17 @@ struct board_config {
   bool boot_menu;
   const char *kernel, *initrd, *append;
   bool vga; /* std VGA; false with -vga none */
-  uint16_t debug_exit_port, debug_exit_size; /* 0 = no isa-debug-exit */
-  bool testdev; /* pc-testdev */
+  struct board_extra extra[BOARD_EXTRAS]; /* -device, -nic and so on */
+  unsigned extra_count;
   bool hpet;
   bool rtc_localtime;
   time_t rtc_base; /* -1: host's time of day (counted mode: 2000-01-01 00:00 UTC); else -rtc base= */
   bool rtc_clock_vm; /* time of day runs with virtual time from rtc_base (always so in counted mode) */
 };
+
+/* The drivers by index (NULL past the end), and by name (NULL: none). */
+const struct board_driver *board_driver(size_t index);
+const struct board_driver *board_driver_find(const char *name);
 
 /* Build every device of the PC onto m. 0 or -errno with an error_report. */
 int board_init(struct machine *m, const struct board_config *config);

@@ -25,9 +25,7 @@
 #include "devices/i8042.h"
 #include "devices/ide.h"
 #include "devices/ioapic.h"
-#include "devices/isa_debug_exit.h"
 #include "devices/parallel.h"
-#include "devices/pc_testdev.h"
 #include "devices/pcspk.h"
 #include "devices/pic.h"
 #include "devices/piix3.h"
@@ -45,7 +43,6 @@
 
 #define IOAPIC_ADDR 0xfec00000u
 #define HPET_ADDR 0xfed00000u
-#define TESTDEV_ADDR 0xff000000u
 #define APIC_ADDR 0xfee00000u
 
 #define SLOT(slot, function) ((slot) << 3 | (function))
@@ -75,7 +72,7 @@ static void set_any_line(struct pc *pc, int n, enum pc_irq_source source, int le
 }
 
 static void hpet_irq(void *opaque, int n, int level) { set_any_line(opaque, n, PC_IRQ_HPET, level); }
-static void test_irq(void *opaque, int n, int level) { set_any_line(opaque, n, PC_IRQ_TEST, level); }
+void pc_test_irq(void *opaque, int n, int level) { set_any_line(opaque, n, PC_IRQ_TEST, level); }
 
 /* Timer and clock chip pass through the HPET, which may take their lines over. */
 static void legacy_timer_irq(void *opaque, int n, int level) {
@@ -139,7 +136,7 @@ static void reset_from_piix3(void *opaque, bool hard) {
 
 static void power_off(void *opaque) { machine_request_shutdown(((struct pc *)opaque)->machine, "power off"); }
 
-static void debug_exit(void *opaque, int status) {
+void pc_debug_exit(void *opaque, int status) {
   machine_request_quit(((struct pc *)opaque)->machine, status);
 }
 
@@ -184,8 +181,14 @@ static struct irq line(struct pc *pc, void (*set)(void *, int, int), int n) {
   return (struct irq){set, pc, n};
 }
 
-static struct device *add(struct pc *pc, const struct device_class *cls, const struct device_args *args) {
+struct device *pc_add(struct pc *pc, const struct device_class *cls, const struct device_args *args) {
   return device_new(&pc->machine->devices, cls, args);
+}
+
+struct irq pc_isa_irq(struct pc *pc, int n) { return line(pc, device_irq, n); }
+
+static struct device *add(struct pc *pc, const struct device_class *cls, const struct device_args *args) {
+  return pc_add(pc, cls, args);
 }
 
 static int load_bios(struct pc *pc) {
@@ -353,13 +356,6 @@ static int add_input(struct pc *pc) {
   return pc->i8042 ? 0 : -errno;
 }
 
-static int add_testdev(struct pc *pc) {
-  struct device_args args = {.id = "pc-testdev", .port = {0xe0, 0xe4, 0x2000}, .addr = {TESTDEV_ADDR}};
-  for (int i = 0; i < PC_TESTDEV_LINES; i++)
-    args.irq[i] = line(pc, test_irq, i);
-  return add(pc, &pc_testdev_class, &args) ? 0 : -errno;
-}
-
 static int add_ports(struct pc *pc) {
   static const struct {
     const char *id;
@@ -386,15 +382,6 @@ static int add_ports(struct pc *pc) {
   if (!add(pc, &debugcon_class,
            &(struct device_args){
                .id = "debugcon", .port = {0x402}, .config = &(struct debugcon_config){pc->config.debugcon}}))
-    return -errno;
-  if (pc->config.debug_exit_port &&
-      !add(pc, &isa_debug_exit_class,
-           &(struct device_args){
-               .id = "isa-debug-exit",
-               .port = {pc->config.debug_exit_port},
-               .config = &(struct isa_debug_exit_config){pc->config.debug_exit_size, debug_exit, pc}}))
-    return -errno;
-  if (pc->config.testdev && add_testdev(pc) < 0)
     return -errno;
   int error = io_map(pc->machine->io, 0xf0, 2, &coprocessor_ops, pc, "coprocessor");
   return error ? error : io_map(pc->machine->io, 0xed, 1, &delay_ops, pc, "delay");
@@ -475,7 +462,7 @@ static void on_powerdown(struct machine *m) { piix4_pm_power_button(((struct pc 
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
       load_bios, map_memory,  add_interrupts, add_chipset,    add_timers,     add_input,      add_ports,
-      add_disks, add_display, add_fw_cfg,     name_functions, pc_config_init, pc_load_kernel,
+      add_disks, add_display, pc_add_extras,  add_fw_cfg,     name_functions, pc_config_init, pc_load_kernel,
   };
   if (m->ram->size < 1u << 20 || m->ram->size > 3584ull << 20) {
     error_report("the PC takes from 1 MB to 3584 MB of memory, not %llu MB",

@@ -19,8 +19,19 @@ struct pc {
   struct device *i440fx, *piix3, *pm, *pic, *pit, *dma, *rtc, *i8042, *sysctl, *pcspk, *fw_cfg, *fdc, *ide, *vga;
   struct device *apic, *ioapic, *hpet; /* may be NULL */
   uint8_t isa_level[PC_ISA_IRQS]; /* bit per enum pc_irq_source */
+  char extra_id[BOARD_EXTRAS][32];
   bool booted; /* reset at least once: boot_once no longer holds */
 };
+
+/* --- pc.c, for pc_devices.c --- */
+struct device *pc_add(struct pc *pc, const struct device_class *cls, const struct device_args *args); /* NULL, errno */
+struct irq pc_isa_irq(struct pc *pc, int n); /* the line of a card on the ISA bus */
+void pc_test_irq(void *pc, int n, int level);
+void pc_debug_exit(void *pc, int status);
+
+/* --- pc_devices.c --- */
+int pc_add_extras(struct pc *pc);
+int pc_free_slot(const struct pc *pc); /* devfn of the first free PCI slot from 3 on; -ENOSPC, reported */
 
 /* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
 int pc_config_init(struct pc *pc);

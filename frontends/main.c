@@ -82,8 +82,8 @@ static bool print_and_exit(const struct options *o) {
   case ACTION_MACHINE_HELP: printf("pc                   PC (i440FX + PIIX, 1996) (default)\n"); break;
   case ACTION_DISPLAY_HELP: printf("none\n%s", CONFIG_SDL ? "sdl\n" : ""); break;
   case ACTION_DEVICE_HELP:
-    printf("isa-debug-exit,iobase=PORT,iosize=BYTES   ends the run with status (value << 1) | 1\n"
-           "pc-testdev                                registers and interrupt lines for test suites\n");
+    for (size_t i = 0; board_driver(i); i++)
+      printf("%-16s %-40s %s\n", board_driver(i)->name, board_driver(i)->keys, board_driver(i)->help);
     break;
   case ACTION_LOG_HELP: log_parse("help", &bad); break;
   case ACTION_ACCEL_HELP:
@@ -136,9 +136,8 @@ static void fill_board(struct session *s) {
   b->initrd = o->initrd;
   b->append = o->append;
   b->vga = o->vga;
-  b->debug_exit_port = o->debug_exit_port;
-  b->debug_exit_size = o->debug_exit_size;
-  b->testdev = o->testdev;
+  for (unsigned i = 0; i < o->device_count; i++)
+    b->extra[b->extra_count++] = (struct board_extra){.driver = o->device[i].driver, .props = o->device[i].props};
   b->hpet = true;
   b->rtc_localtime = o->rtc_localtime;
   b->rtc_base = o->rtc_base;

@@ -240,7 +240,7 @@ static const struct option_row rows[] = {
     {{"D", "FILE", "write the log of -d to FILE instead of stderr"}, opt_log_file, false},
     {{"d", "ITEMS", "log these items ('help' lists)"}, opt_log, false},
     {{"debugcon", "CHANNEL", "connect the firmware's debug port (402h)"}, opt_debugcon, false},
-    {{"device", "isa-debug-exit,iobase=N,iosize=N", "a port that ends the run; pc-testdev, for test suites"},
+    {{"device", "DRIVER[,KEY=VALUE...]", "add a device ('help' lists them)"},
      option_device,
      true},
     {{"display", "sdl|none", "a window, or none ('help' lists)"}, option_display, false},

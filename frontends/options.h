@@ -14,6 +14,7 @@
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DRIVES 6 /* four IDE, two floppy */
+#define OPTIONS_DEVICES 32 /* as many as the board takes (BOARD_EXTRAS) */
 #define RAM_MB_MIN 1u
 #define RAM_MB_MAX 3584u
 
@@ -22,6 +23,10 @@ struct drive_options {
   const char *by;   /* the option that defined it, for messages; NULL: not defined */
   const char *serial;
   bool cdrom, snapshot, readonly;
+};
+
+struct device_option { /* -device DRIVER,PROPS */
+  const char *driver, *props;
 };
 
 enum display_kind { DISPLAY_DEFAULT, DISPLAY_SDL, DISPLAY_NONE };
@@ -66,8 +71,8 @@ struct options {
   bool start_paused, no_reboot, no_shutdown;
   const char *name, *pidfile;
   const char *log_items, *log_path;
-  uint16_t debug_exit_port, debug_exit_size;
-  bool testdev;
+  struct device_option device[OPTIONS_DEVICES];
+  unsigned device_count;
   /* parser's own */
   void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */
@@ -108,6 +113,8 @@ int option_icount(struct option_parser *p, const char *arg);
 int option_boot(struct option_parser *p, const char *arg);
 int option_memory(struct option_parser *p, const char *arg);
 int option_device(struct option_parser *p, const char *arg);
+/* Another device for the board, as if by -device; strings are kept. */
+int option_add_device(struct option_parser *p, const char *driver, const char *props);
 int option_machine(struct option_parser *p, const char *arg);
 int option_accel(struct option_parser *p, const char *arg);
 int option_display(struct option_parser *p, const char *arg);

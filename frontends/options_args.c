@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/board.h"
+
 #define COUNTED_BASE 946684800 /* 2000-01-01: a run that can be repeated must not know today's date */
 
 /* -m [size=]N[K|M|G]; a plain number is megabytes. Fractions are allowed with a suffix (1.5G). */
@@ -178,50 +180,27 @@ int option_icount(struct option_parser *p, const char *arg) {
   return 0;
 }
 
-static int number16(struct option_parser *p, const char *key, const char *value, unsigned max,
-                    uint16_t *out) {
-  char *end;
-  errno = 0;
-  unsigned long n = value ? strtoul(value, &end, 0) : 0;
-  if (!value || !isdigit((unsigned char)*value) || *end || errno || n < 1 || n > max)
-    return option_error(p, "-device isa-debug-exit: %s wants a number from 1 to 0x%x", key, max);
-  *out = (uint16_t)n;
+int option_add_device(struct option_parser *p, const char *driver, const char *props) {
+  if (p->o->device_count >= OPTIONS_DEVICES)
+    return option_error(p, "-device %s: %u devices at most", driver, OPTIONS_DEVICES);
+  p->o->device[p->o->device_count++] = (struct device_option){driver, props};
   return 0;
 }
 
+/* -device DRIVER[,KEY=VALUE...]; what the keys mean is the driver's affair. */
 int option_device(struct option_parser *p, const char *arg) {
-  const char *key, *value, *list = arg;
-  if (!option_next(p, &list, &key, &value) || value)
+  size_t length = strcspn(arg, ",=");
+  if (!length || arg[length] == '=')
     return option_error(p, "-device %s: begin with the device's name; '-device help' lists them", arg);
-  if (!strcmp(key, "help") || !strcmp(key, "?")) {
+  const char *driver = option_string(p, arg, length);
+  if (!strcmp(driver, "help") || !strcmp(driver, "?")) {
     p->o->action = ACTION_DEVICE_HELP;
     return 0;
   }
-  if (!strcmp(key, "pc-testdev")) {
-    if (option_next(p, &list, &key, &value))
-      return option_error(p, "-device pc-testdev takes no options: '%s'", key);
-    p->o->testdev = true;
-    return 0;
-  }
-  if (strcmp(key, "isa-debug-exit"))
+  if (!board_driver_find(driver))
     return option_error(p, "-device %s: this machine has no such device to add; '-device help' lists them",
-                        key);
-  p->o->debug_exit_port = 0x501; /* QEMU's defaults */
-  p->o->debug_exit_size = 2;
-  while (option_next(p, &list, &key, &value)) {
-    int r;
-    if (!strcmp(key, "iobase"))
-      r = number16(p, key, value, 0xffff, &p->o->debug_exit_port);
-    else if (!strcmp(key, "iosize"))
-      r = number16(p, key, value, 4, &p->o->debug_exit_size);
-    else
-      r = option_error(p, "-device isa-debug-exit: '%s' is not understood; use iobase= and iosize=", key);
-    if (r < 0)
-      return r;
-  }
-  if (p->o->debug_exit_port + p->o->debug_exit_size > 0x10000)
-    return option_error(p, "-device isa-debug-exit: the ports end beyond 0xffff");
-  return 0;
+                        driver);
+  return option_add_device(p, driver, arg[length] ? arg + length + 1 : NULL);
 }
 
 static int set_accel(struct option_parser *p, const char *name, const char *options) {

@@ -86,8 +86,8 @@ static void fill_board(struct side *s) {
   b->initrd = o->initrd;
   b->append = o->append;
   b->vga = o->vga;
-  b->debug_exit_port = o->debug_exit_port;
-  b->debug_exit_size = o->debug_exit_size;
+  for (unsigned i = 0; i < o->device_count; i++)
+    b->extra[b->extra_count++] = (struct board_extra){.driver = o->device[i].driver, .props = o->device[i].props};
   b->hpet = true;
   b->rtc_base = o->rtc_base;
   b->rtc_clock_vm = o->rtc_clock_vm;

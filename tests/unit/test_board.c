@@ -11,6 +11,7 @@
 #include "config.h"
 #include "core/machine.h"
 #include "devices/board.h"
+#include "devices/props.h"
 
 #define OPS 300000
 
@@ -119,8 +120,8 @@ START_TEST(survives) {
       .serial = {&serial},
       .parallel = &printer,
       .vga = true,
-      .debug_exit_port = 0xf4,
-      .debug_exit_size = 1,
+      .extra = {{.driver = "isa-debug-exit", .props = "iobase=0xf4,iosize=1"}},
+      .extra_count = 1,
       .hpet = _i & 1,
       .rtc_base = 1000000000,
   };
@@ -143,11 +144,70 @@ START_TEST(survives) {
 }
 END_TEST
 
+START_TEST(properties) {
+  char text[8];
+  uint32_t n = 7;
+  bool on = false;
+  const char *list = "a=1,b,c=x,,y,a=0x20,d=toolongtext";
+  ck_assert(props_get(list, "c", text, sizeof text));
+  ck_assert_str_eq(text, "x,y");
+  ck_assert(!props_get(list, "e", text, sizeof text));
+  ck_assert(!props_get(list, "d", text, sizeof text));
+  ck_assert(!props_get(NULL, "a", text, sizeof text));
+  ck_assert_int_eq(props_u32(list, "x", "a", 0, 0x20, &n), 0);
+  ck_assert_uint_eq(n, 0x20);
+  ck_assert_int_eq(props_u32(list, "x", "e", 0, 0x20, &n), 0);
+  ck_assert_uint_eq(n, 0x20);
+  ck_assert_int_eq(props_u32(list, "x", "a", 0, 0x1f, &n), -EINVAL);
+  ck_assert_int_eq(props_u32("a=-1", "x", "a", 0, 0x1f, &n), -EINVAL);
+  ck_assert_int_eq(props_u32("a", "x", "a", 0, 0x1f, &n), -EINVAL);
+  ck_assert_int_eq(props_bool(list, "x", "b", &on), 0);
+  ck_assert(on);
+  ck_assert_int_eq(props_bool("b=off", "x", "b", &on), 0);
+  ck_assert(!on);
+  ck_assert_int_eq(props_bool("b=perhaps", "x", "b", &on), -EINVAL);
+  ck_assert_int_eq(props_check(list, "x", "a b c d"), 0);
+  ck_assert_int_eq(props_check(list, "x", "a b d"), -EINVAL);
+  ck_assert_int_eq(props_check("aa=1", "x", "a b"), -EINVAL);
+  ck_assert_int_eq(props_check(NULL, "x", ""), 0);
+}
+END_TEST
+
+static int board_with(const char *driver, const char *props) {
+  struct machine_config config = {
+      .ram_mb = 4, .cpu_model = cpu_model_find("max"), .engine = &engine_interp, .counted = true};
+  struct board_config board = {
+      .bios_dirs = {CONFIG_SEABIOS_DIR}, .extra = {{.driver = driver, .props = props}}, .extra_count = 1};
+  struct machine *m = machine_new(&config);
+  ck_assert_ptr_nonnull(m);
+  int error = board_init(m, &board);
+  if (!error)
+    board_free(m);
+  machine_free(m);
+  return error;
+}
+
+START_TEST(extra_devices) {
+  ck_assert_int_eq(board_with("isa-debug-exit", NULL), 0);
+  ck_assert_int_eq(board_with("isa-debug-exit", "iobase=0xf4,iosize=4"), 0);
+  ck_assert_int_eq(board_with("isa-debug-exit", "iobase=65536"), -EINVAL);
+  ck_assert_int_eq(board_with("isa-debug-exit", "iobase=0xffff,iosize=4"), -EINVAL);
+  ck_assert_int_eq(board_with("isa-debug-exit", "iosize=0"), -EINVAL);
+  ck_assert_int_eq(board_with("isa-debug-exit", "port=1"), -EINVAL);
+  ck_assert_int_eq(board_with("isa-debug-exit", "iobase=0x20"), -EBUSY);
+  ck_assert_int_eq(board_with("pc-testdev", NULL), 0);
+  ck_assert_int_eq(board_with("pc-testdev", "iobase=1"), -EINVAL);
+  ck_assert_int_eq(board_with("e1000", NULL), -EINVAL);
+}
+END_TEST
+
 Suite *suite_board(void) {
   Suite *suite = suite_create("board");
   TCase *tc = tcase_create("board");
   tcase_set_timeout(tc, 120);
   tcase_add_loop_test(tc, survives, 0, 2);
+  tcase_add_test(tc, properties);
+  tcase_add_test(tc, extra_devices);
   suite_add_tcase(suite, tc);
   return suite;
 }

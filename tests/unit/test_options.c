@@ -227,18 +227,15 @@ START_TEST(counted_time) {
 }
 END_TEST
 
-START_TEST(debug_exit) {
-  good("-device isa-debug-exit,iobase=0xf4,iosize=0x04");
-  ck_assert_uint_eq(o.debug_exit_port, 0xf4);
-  ck_assert_uint_eq(o.debug_exit_size, 4);
-  good("-device isa-debug-exit");
-  ck_assert_uint_eq(o.debug_exit_port, 0x501);
-  bad("-device isa-debug-exit,iobase=65536", "number from 1");
-  bad("-device isa-debug-exit,iobase=0xffff,iosize=4", "beyond");
+START_TEST(devices) {
+  good("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -device pc-testdev");
+  ck_assert_uint_eq(o.device_count, 2);
+  ck_assert_str_eq(o.device[0].driver, "isa-debug-exit");
+  ck_assert_str_eq(o.device[0].props, "iobase=0xf4,iosize=0x04");
+  ck_assert_ptr_null(o.device[1].props);
   bad("-device e1000", "no such device");
-  good("-device pc-testdev -device isa-debug-exit");
-  ck_assert(o.testdev);
-  bad("-device pc-testdev,iobase=1", "no options");
+  bad("-device ,id=x", "begin with");
+  bad("-device driver=pc-testdev", "begin with");
 }
 END_TEST
 
@@ -256,7 +253,7 @@ Suite *suite_options(void) {
   tcase_add_test(t, machine_options);
   tcase_add_test(t, boot_and_clock);
   tcase_add_test(t, counted_time);
-  tcase_add_test(t, debug_exit);
+  tcase_add_test(t, devices);
   suite_add_tcase(s, t);
   return s;
 }

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sound from chips to front ends. A chip runs by its own timers in virtual time: it fetches what a block's
+ * duration needs and writes the frames to its voice. The mixer wakes every AUDIO_TICK of virtual time, takes
+ * from each voice what belongs to that time (resampled), and hands the sum to the sink, if there is one. So
+ * what is played depends on virtual time only, and a counted run plays the same bytes each time. A sink that
+ * plays in real time deals with the difference of the clocks itself.
+ *
+ * Callers hold the machine lock.
+ */
+#ifndef CORE_AUDIO_H
+#define CORE_AUDIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/clock.h"
+
+#define AUDIO_RATE 48000u             /* of the mixer's output, frames per second */
+#define AUDIO_TICK (NS_PER_SEC / 100) /* ns */
+#define AUDIO_GAIN_ONE 65536u
+
+struct audio_frame {
+  int16_t left, right;
+};
+
+struct audio;
+struct audio_voice;
+
+struct audio_sink { /* where mixed sound goes; AUDIO_RATE frames per second of virtual time */
+  void (*write)(void *opaque, const struct audio_frame *frames, size_t count);
+  void *opaque;
+};
+
+struct audio *audio_new(struct clock *clock); /* NULL when out of memory */
+void audio_free(struct audio *a);
+void audio_set_sink(struct audio *a, const struct audio_sink *sink); /* NULL: none, and the mixer rests */
+
+/* A source of sound, owned by `a`, silent at first. NULL when out of memory. The name must outlive it. */
+struct audio_voice *audio_voice_new(struct audio *a, const char *name);
+/* The frames written from now on are so many per second, 1000 to 200000. */
+void audio_voice_rate(struct audio_voice *v, uint32_t hz);
+/* 0 to 4 * AUDIO_GAIN_ONE. */
+void audio_voice_gain(struct audio_voice *v, uint32_t left, uint32_t right);
+/*
+ * Add frames to what waits in the voice. A voice that runs dry plays silence, and waits for two ticks' worth
+ * before it plays again; beyond half a second the oldest are dropped.
+ */
+void audio_voice_write(struct audio_voice *v, const struct audio_frame *frames, size_t count);
+void audio_voice_stop(struct audio_voice *v); /* drop what waits */
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The devices that can be added to the board by name (-device and what stands for it): one row each, with the
+ * function that gives the chip its ports, lines and back ends.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "devices/isa_debug_exit.h"
+#include "devices/pc.h"
+#include "devices/pc_testdev.h"
+#include "devices/props.h"
+
+#define TESTDEV_ADDR 0xff000000u
+
+struct driver {
+  struct board_driver public;
+  int (*add)(struct pc *pc, const struct board_extra *extra, const char *id); /* 0 or -errno, reported */
+};
+
+static int add_debug_exit(struct pc *pc, const struct board_extra *extra, const char *id) {
+  uint32_t port = 0x501, size = 2; /* QEMU's defaults */
+  if (props_u32(extra->props, "isa-debug-exit", "iobase", 1, 0xffff, &port) ||
+      props_u32(extra->props, "isa-debug-exit", "iosize", 1, 4, &size))
+    return -EINVAL;
+  if (port + size > 0x10000) {
+    error_report("-device isa-debug-exit: the ports end beyond 0xffff");
+    return -EINVAL;
+  }
+  struct isa_debug_exit_config config = {size, pc_debug_exit, pc};
+  struct device_args args = {.id = id, .port = {(uint16_t)port}, .config = &config};
+  return pc_add(pc, &isa_debug_exit_class, &args) ? 0 : -errno;
+}
+
+static int add_testdev(struct pc *pc, const struct board_extra *extra, const char *id) {
+  struct device_args args = {.id = id, .port = {0xe0, 0xe4, 0x2000}, .addr = {TESTDEV_ADDR}};
+  (void)extra;
+  for (int i = 0; i < PC_TESTDEV_LINES; i++)
+    args.irq[i] = (struct irq){pc_test_irq, pc, i};
+  return pc_add(pc, &pc_testdev_class, &args) ? 0 : -errno;
+}
+
+/* In alphabetical order, as -device help shows them. */
+static const struct driver drivers[] = {
+    {{"isa-debug-exit", "iobase iosize", "ends the run with status (value << 1) | 1", 0}, add_debug_exit},
+    {{"pc-testdev", "", "registers and interrupt lines for test suites", 0}, add_testdev},
+};
+#define DRIVERS (sizeof drivers / sizeof drivers[0])
+
+const struct board_driver *board_driver(size_t index) {
+  return index < DRIVERS ? &drivers[index].public : NULL;
+}
+
+const struct board_driver *board_driver_find(const char *name) {
+  for (size_t i = 0; i < DRIVERS; i++)
+    if (!strcmp(drivers[i].public.name, name))
+      return &drivers[i].public;
+  return NULL;
+}
+
+static int add_extra(struct pc *pc, unsigned n) {
+  const struct board_extra *extra = &pc->config.extra[n];
+  const struct board_driver *public = board_driver_find(extra->driver);
+  if (!public) {
+    error_report("-device %s: this machine has no such device to add; '-device help' lists them",
+                 extra->driver);
+    return -EINVAL;
+  }
+  const struct driver *d = (const struct driver *)public;
+  if (props_check(extra->props, extra->driver, public->keys))
+    return -EINVAL;
+  char *id = pc->extra_id[n];
+  if (!props_get(extra->props, "id", id, sizeof pc->extra_id[n]))
+    snprintf(id, sizeof pc->extra_id[n], "%s.%u", extra->driver, n);
+  return d->add(pc, extra, id);
+}
+
+int pc_add_extras(struct pc *pc) {
+  for (unsigned i = 0; i < pc->config.extra_count; i++) {
+    int error = add_extra(pc, i);
+    if (error)
+      return error;
+  }
+  return 0;
+}
+
+int pc_free_slot(const struct pc *pc) {
+  for (int slot = 3; slot < 32; slot++)
+    if (!pci_find(pc->pci, slot << 3))
+      return slot << 3;
+  error_report("all PCI slots are taken; leave a device out");
+  return -ENOSPC;
+}

@@ -72,24 +72,32 @@ static void fill_slot(unsigned map, unsigned opcode, unsigned sub, const uint16_
   }
 }
 
+/* The rows of a map; those that stand for eight opcodes come last. Returns their number. */
+static unsigned rows_of_map(unsigned map, uint16_t *rows) {
+  unsigned count = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (unsigned id = 0; id < INSN_COUNT; id++)
+      if (insn_desc[id].map == map && has_op(&insn_desc[id], Zb, Zv) == (pass == 1))
+        rows[count++] = (uint16_t)id;
+  return count;
+}
+
 static void build(void) {
   unsigned used = 0;
   for (unsigned map = 0; map < MAP_COUNT; map++) {
+    uint16_t all[INSN_COUNT];
+    unsigned all_count = rows_of_map(map, all);
     for (unsigned opcode = 0; opcode < 256; opcode++) {
       uint16_t rows[128];
       unsigned count = 0;
-      /* Exact rows come before those that stand for eight opcodes; a stable order does the rest. */
-      for (int pass = 0; pass < 2; pass++) {
-        for (unsigned id = 0; id < INSN_COUNT; id++) {
-          const struct insn_desc *d = &insn_desc[id];
-          bool plus_r = has_op(d, Zb, Zv);
-          if (d->map != map || plus_r != (pass == 1) || d->opcode != (plus_r ? opcode & 0xf8 : opcode))
-            continue;
-          DGM_ASSERT(count < sizeof rows / sizeof rows[0]);
-          rows[count++] = (uint16_t)id;
-          if (d->ext != X_NONE)
-            opcode_modrm[map][opcode] |= has_op(d, Cd, Dd) ? 3 : 1;
-        }
+      for (unsigned i = 0; i < all_count; i++) {
+        const struct insn_desc *d = &insn_desc[all[i]];
+        if (d->opcode != opcode && (d->opcode != (opcode & 0xf8) || !has_op(d, Zb, Zv)))
+          continue;
+        DGM_ASSERT(count < sizeof rows / sizeof rows[0]);
+        rows[count++] = all[i];
+        if (d->ext != X_NONE)
+          opcode_modrm[map][opcode] |= has_op(d, Cd, Dd) ? 3 : 1;
       }
       for (unsigned sub = 0; sub < 16 && count; sub++)
         fill_slot(map, opcode, sub, rows, count, &used);

@@ -16,6 +16,7 @@
 
 #define MMIO_MAX 4096u
 #define ALIAS_MAX 64u
+#define LONG_RUN (16u << 20) /* bytes mapped at once */
 #define PROTECT_ALL 16u /* from so many pages on, one flush is cheaper than a search for each */
 
 static const uint64_t all_ones = ~0ull;
@@ -84,6 +85,11 @@ struct mem_block *mem_block_new(struct mem *m, const char *name, uint64_t size) 
   b->next = m->blocks;
   m->blocks = b;
   return b;
+}
+
+void mem_block_clear(struct mem_block *b) {
+  if (madvise(b->host, b->size, MADV_REMOVE) < 0)
+    memset(b->host, 0, b->size);
 }
 
 /* --- aliases: the guest-physical pages that show one host page ---------------------------------------- */
@@ -179,6 +185,14 @@ static void announce(struct mem *m, uint32_t pa, uint64_t size) {
     m->on_map_change(m->listener, pa, size);
 }
 
+/* A long run of page entries is about to be written: have the host provide them in few and large pieces. */
+static void prepare_entries(struct mem *m, uint32_t pa, uint64_t size) {
+  uintptr_t first = (uintptr_t)&m->page[pa / MEM_PAGE] & ~(uintptr_t)(MEM_PAGE - 1);
+  uintptr_t end = (uintptr_t)&m->page[(pa + size) / MEM_PAGE] & ~(uintptr_t)(MEM_PAGE - 1);
+  madvise((void *)first, end - first, MADV_HUGEPAGE);
+  madvise((void *)first, end - first, MADV_POPULATE_WRITE);
+}
+
 void mem_map_split(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *rd, uint64_t rd_offset,
                    struct mem_block *wr, uint64_t wr_offset) {
   DGM_ASSERT(pa % MEM_PAGE == 0 && size % MEM_PAGE == 0 && pa + size <= (uint64_t)MEM_PAGES * MEM_PAGE);
@@ -187,6 +201,8 @@ void mem_map_split(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *
   announce(m, pa, size);
   if (rd)
     alias_note(m, rd, (int64_t)pa - (int64_t)rd_offset);
+  if (size >= LONG_RUN)
+    prepare_entries(m, pa, size);
   for (uint64_t off = 0; off < size; off += MEM_PAGE)
     page_set(m, &m->page[(pa + off) / MEM_PAGE], rd, rd_offset + off, wr ? wr->host + wr_offset + off : NULL);
 }

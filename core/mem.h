@@ -87,6 +87,8 @@ struct mem *mem_new(void);
 void mem_free(struct mem *m);
 /* Zeroed, page-aligned memory. NULL and errno on failure. Owned by m. */
 struct mem_block *mem_block_new(struct mem *m, const char *name, uint64_t size);
+/* Make the whole block zero again, and give its memory back to the host. */
+void mem_block_clear(struct mem_block *b);
 
 void mem_map_ram(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *b, uint64_t offset);
 void mem_map_rom(struct mem *m, uint32_t pa, uint64_t size, struct mem_block *b, uint64_t offset);

@@ -106,6 +106,8 @@ static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
 }
 
 void jit_flush(struct jit *j) {
+  if (j->block_count)
+    memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
   for (uint32_t i = 0; i < j->block_count; i++) {
     struct block *b = &j->blocks[i];
     j->page_blocks[b->pa >> 12] = NULL;
@@ -116,7 +118,6 @@ void jit_flush(struct jit *j) {
     }
     b->valid = false;
   }
-  memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
   j->block_count = j->map_count = j->insn_count = j->link_count = 0;
   j->next = j->stubs_end;
   memset(j->ids, 0, sizeof j->ids);

@@ -279,7 +279,7 @@ static void vga_reset(struct device *dev) {
   v->dac_read = v->dac_write = v->dac_state = v->dac_step = 0;
   v->latch = 0;
   vbe_reset(v);
-  memset(v->vram->host, 0, v->vram_size);
+  mem_block_clear(v->vram);
   mem_log_mark(v->vram, 0, v->vram_size);
   v->timing_stale = v->palette_stale = v->redraw_all = true;
   vga_window_update(v);

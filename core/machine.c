@@ -99,7 +99,8 @@ struct machine *machine_new(const struct machine_config *config) {
   m->io = io_bus_new();
   m->mem = mem_new();
   m->clock = config->counted ? clock_new_counted(count_instructions, m, m->config.mhz) : clock_new_real();
-  if (!m->io || !m->mem || !m->clock)
+  m->audio = m->clock ? audio_new(m->clock) : NULL;
+  if (!m->io || !m->mem || !m->clock || !m->audio)
     goto fail;
   m->ram = mem_block_new(m->mem, "ram", (uint64_t)config->ram_mb << 20);
   if (!m->ram)
@@ -146,6 +147,7 @@ void machine_free(struct machine *m) {
       m->config.engine->destroy(m->cpu[0]);
     cpu_free(m->cpu[0]);
   }
+  audio_free(m->audio);
   clock_free(m->clock);
   mem_free(m->mem);
   io_bus_free(m->io);

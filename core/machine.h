@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <pthread.h>
 
+#include "core/audio.h"
 #include "core/cpu.h"
 #include "core/device.h"
 #include "core/display.h"
@@ -42,6 +43,7 @@ struct machine {
   struct mem_block *ram;
   struct io_bus *io;
   struct clock *clock;
+  struct audio *audio;
   struct device_set devices;
   struct input_sink input;
   struct display *display; /* NULL until a display adapter sets it */

@@ -502,6 +502,15 @@ void mem_set_code(struct mem *m, uint32_t pa, bool code) {
   }
 }
 
+bool mem_code_only_here(struct mem *m, uint32_t pa) {
+  const struct mem_page *p = &m->page[pa / MEM_PAGE];
+  unsigned i = 0;
+  for (struct mem_page *q; (q = alias_next(m, p->block, page_offset(p), &i));)
+    if (q != p && (q->flags & PAGE_CODE_HERE))
+      return false;
+  return true;
+}
+
 void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool table) {
   alias_flags(m, b, offset, table ? 0 : PAGE_SHADOWED, table ? PAGE_SHADOWED : 0);
   if (table && m->on_protect)

@@ -125,6 +125,9 @@ void mem_log_mark(struct mem_block *b, uint64_t offset, uint64_t size);
  */
 void mem_set_code(struct mem *m, uint32_t pa, bool code);
 
+/* Is there no code from other physical aliases of the page at pa, which is RAM? */
+bool mem_code_only_here(struct mem *m, uint32_t pa);
+
 /* Set or clear PAGE_SHADOWED on every guest page that shows the host page at `offset` of b. */
 void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool table);
 

@@ -104,12 +104,6 @@ static void on_code_write(void *opaque, uint32_t pa, unsigned size) {
   jit_invalidate_range(j, pa, size);
 }
 
-static void forget_code_stores(struct jit *j) {
-  if (j->code_store_used)
-    memset(j->code_store, 0, sizeof j->code_store);
-  j->code_store_used = false;
-}
-
 static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   struct jit *j = cpu->engine_data;
   /* what supervisor code left in the jump cache is global, but for these */
@@ -120,14 +114,14 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   j->local_jump_count = 0;
   j->user_flushes++; /* windows look after theirs */
   j->supervisor_flushes += !keep_global;
-  forget_code_stores(j);
+  jit_forget_code_stores(j);
   window_space_changed(j);
   jit_rekey(cpu);
 }
 
 static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
   struct jit *j = cpu->engine_data;
-  forget_code_stores(j);
+  jit_forget_code_stores(j);
   if (j->ran[la >> 15] >> (la >> 12 & 7) & 1)
     on_tlb_flush(cpu, false);
 }

@@ -277,11 +277,18 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
   bool plain = c->access == ACCESS_WRITE && insn_describe(in)->cls == CL_COPY;
   emit_wait(g, c);
   g->arg = c->arg;
-  if (plain)
-    c->op(g, in, CPU_FIELD(membuf));
   if (c->la != R8)
     emit_mov_rr(e, R8, c->la);
-  if (!plain)
+  if (c->again) {
+    emit_mov_imm(e, RCX, c->info);
+    emit_call_to(e, j->stub_code_store);
+    uint8_t *none = emit_jrcxz(e);
+    emit_jmp_to(e, c->again);
+    emit_patch8(none, e->p);
+  }
+  if (plain)
+    c->op(g, in, CPU_FIELD(membuf));
+  else
     emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
   note_host(g);
   if (!plain)

@@ -41,6 +41,7 @@ struct cold {
   uint8_t *jrcxz;  /* rel8 that must reach an island (or NULL: patched) */
   uint8_t *island; /* rel32 of the island's jump */
   const uint8_t *resume;
+  const uint8_t *again; /* COLD_MEM: the access, with RCX = addend; NULL: not to be tried again */
   uint8_t index; /* guest instruction */
   int8_t la;     /* COLD_MEM: register that holds the linear address */
   uint8_t leave;

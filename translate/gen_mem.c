@@ -148,6 +148,7 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
   c->op = op;
   c->arg = g->arg;
   c->leave = LEAVE_NEXT;
+  c->again = access != ACCESS_READ ? e->p : NULL;
   op(g, in, hm_index(la, RCX, 0, 0));
   c->resume = e->p;
   return c;

@@ -94,7 +94,6 @@ struct mode_id {
   uint64_t gen;
 };
 
-/* Data stores to a page that also holds code, by linear page: checked once, then direct (slow.c). */
 /* What the window strategy has learnt of a block's accesses. */
 #define SITE_HINTS 4096u
 #define LOCAL_JUMPS 4096u
@@ -106,11 +105,13 @@ struct site_hint {
   uint64_t tlb_sites; /* bit per instruction: to be accessed by the software TLB */
 };
 
+/* Data stores to a page that also holds code, by linear page: checked once, then direct (selfmod.c). */
 #define CODE_STORES 64u
 struct code_store {
-  uint32_t key; /* linear page << 2 | user << 1 | 1; 0 = empty */
-  uint32_t pa;  /* of the page */
-  uint8_t *host;
+  uint32_t key;             /* linear page << 2 | user << 1 | 1; 0 = empty */
+  uint64_t addend;          /* from linear address to host address */
+  const uint64_t *granules; /* in jit->code_granules */
+  const uint8_t *flags;     /* of its struct mem_page */
 };
 
 struct jit {
@@ -145,6 +146,7 @@ struct jit {
   const uint8_t *stub_miss;      /* R8D = eip: no jump cache entry */
   const uint8_t *stub_read, *stub_write, *stub_write_check, *stub_write_commit, *stub_seg_check;
   const uint8_t *stub_exec; /* R8D = index into insns */
+  const uint8_t *stub_code_store; /* selfmod.c */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
   const uint8_t *stub_sysenter, *stub_sysexit;
@@ -162,8 +164,6 @@ struct jit {
   uint64_t rf_icount;    /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
   struct code_store code_store[CODE_STORES];
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
-  uint8_t *slow_host;      /* the checked store goes here, unless NULL */
-  uint32_t slow_pa;
   uint32_t slow_la;  /* linear address between write check and commit */
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
   bool step_wanted;  /* a host fault: the interpreter shall execute the instruction at EIP */
@@ -202,6 +202,11 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la,
 uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);
 uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info); /* 0 = leave; EIP and budget are set */
 uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
+
+/* --- selfmod.c --- */
+void jit_note_code_store(struct jit *j, uint32_t la, uint32_t user); /* stores to this code page are allowed */
+void jit_forget_code_stores(struct jit *j);
+void jit_make_code_store(struct jit *j, struct emitter *e); /* its stub */
 
 /* --- cache.c --- */
 int jit_cache_init(struct jit *j, size_t size); /* -errno */

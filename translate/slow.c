@@ -54,20 +54,6 @@ uint32_t jit_slow_read(struct cpu *cpu, uint32_t la, uint32_t info) {
   return 1;
 }
 
-/* Remember that stores to this code page are allowed. */
-static void note_code_store(struct jit *j, uint32_t la, uint32_t user) {
-  struct cpu *cpu = j->cpu;
-  if (!cpu->tlb[TLB_SUP_READ][(la >> 12) * 2]) /* not plain memory: a device, no walk for nothing */
-    return;
-  uint32_t pa = paging_translate(cpu, la, PF_WRITE | (user ? PF_USER : 0));
-  const struct mem_page *p = &cpu->machine->mem->page[pa >> 12];
-  if (!p->write || p->flags != (PAGE_CODE | PAGE_CODE_HERE) || cpu->debug_data || cpu->align_check)
-    return;
-  j->code_store_used = true;
-  j->code_store[la >> 12 & (CODE_STORES - 1)] =
-      (struct code_store){la >> 12 << 2 | user << 1 | 1, pa & ~(MEM_PAGE - 1), p->write};
-}
-
 uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info) {
   struct jit *j = cpu->engine_data;
   sync_count(cpu, info);
@@ -76,19 +62,9 @@ uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info) {
   if ((info & SLOW_ALIGN) && (la & 15))
     cpu_raise_error(cpu, EXC_GP, 0);
   uint32_t user = cpu->mode & MODE_USER ? 1 : 0;
-  const struct code_store *cs = &j->code_store[la >> 12 & (CODE_STORES - 1)];
   j->slow_la = la;
-  j->slow_host = NULL;
-  if (cs->key == (la >> 12 << 2 | user << 1 | 1) && (la & 0xfff) + size <= MEM_PAGE &&
-      cpu->machine->mem->page[cs->pa >> 12].flags == (PAGE_CODE | PAGE_CODE_HERE)) {
-    j->slow_host = cs->host + (la & 0xfff);
-    j->slow_pa = cs->pa | (la & 0xfff);
-    if (info & SLOW_RMW)
-      memcpy(cpu->membuf, j->slow_host, size);
-    return 1;
-  }
   linear_check_write(cpu, la, size, cpu->mode & MODE_USER);
-  note_code_store(j, la, user);
+  jit_note_code_store(j, la, user);
   if (info & SLOW_RMW)
     linear_read_block(cpu, la, cpu->membuf, size, cpu->mode & MODE_USER);
   return 1;
@@ -98,11 +74,6 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info) {
   struct jit *j = cpu->engine_data;
   (void)la; /* the operation may have changed R8 */
   sync_count(cpu, info);
-  uint32_t size = info & 63;
-  if (j->slow_host && !(j->code_granules[j->slow_pa >> 12] & granule_mask(j->slow_pa, size))) {
-    memcpy(j->slow_host, cpu->membuf, size); /* beside the code */
-    return 1;
-  }
   uint64_t before = j->stat.invalidated;
   linear_write_block(cpu, j->slow_la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
   if (j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu))

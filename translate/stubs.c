@@ -246,6 +246,9 @@ void jit_make_stubs(struct jit *j) {
   j->stub_exec = start(e);
   make_call(e, jit_exec, true);
 
+  j->stub_code_store = start(e);
+  jit_make_code_store(j, e);
+
   j->stub_fpu_load = start(e);
   fpu_reload(e);
   e8(e, 0xc3);

@@ -68,11 +68,29 @@ static bool call_flags(struct verifier *v, struct vstate *s, bool takes_r11) {
   return true;
 }
 
+/* What the TLB does not hold because the page holds code as well: RCX = an addend for writes, or 0. */
+static bool call_code_store(struct verifier *v, struct vstate *s) {
+  if (s->reg[R8].kind != V_FORM || s->moved || !check_info(v, s, false))
+    return v_fail(v, "call with an unproved address");
+  uint32_t info;
+  constant(s, RCX, &info);
+  struct vvalue addend = v_value(V_ADDEND);
+  addend.arg = v->b->mode & MODE_USER ? TLB_USER_WRITE : TLB_SUP_WRITE;
+  addend.a = addend.b = s->reg[R8].a;
+  if (!(info & SLOW_ALIGN))
+    addend.b.off += (info & 63) - 1;
+  s->reg[RCX] = addend;
+  s->reg[R9] = v_value(V_ANY);
+  return true;
+}
+
 bool v_call(struct verifier *v, struct vstate *s) {
   const struct jit *j = v->j;
   const uint8_t *target = v->now->target;
   if (is_stub(v, target, j->stub_fpu_load))
     return true; /* changes nothing else */
+  if (is_stub(v, target, j->stub_code_store))
+    return call_code_store(v, s);
   if (is_stub(v, target, j->stub_sysenter) || is_stub(v, target, j->stub_sysexit))
     return call_transition(v, s);
   if (is_stub(v, target, j->stub_pushf))

@@ -214,6 +214,19 @@ static bool at(const greg_t *r, const uint8_t *stub) {
   return (uint64_t)r[REG_RIP] == (uintptr_t)jit_to_rx(w.j, stub);
 }
 
+/* An addend for writes of page `page`, as the TLB's. */
+static uint64_t write_addend(uint32_t page) {
+  return (uintptr_t)w.writes + (uint64_t)(page % PAGES) * STRIDE - ((uint64_t)page << 12);
+}
+
+/* stub_code_store: now and then there is an addend, if the store is within a page. */
+static uint64_t play_code_store(const greg_t *r) {
+  uint32_t la = (uint32_t)r[REG_R8], info = (uint32_t)r[REG_RCX];
+  if ((uint64_t)r[REG_R8] >> 32)
+    escape("linear address with an upper half");
+  return roll(w.d, 2) && la % MEM_PAGE + (info & 63) <= MEM_PAGE ? write_addend(la / MEM_PAGE) : 0;
+}
+
 /* A call of a stub has just been made: as if it had run. */
 static void play_call(greg_t *r) {
   const struct jit *j = w.j;
@@ -225,7 +238,8 @@ static void play_call(greg_t *r) {
   bool moves = at(r, j->stub_sysenter) || at(r, j->stub_sysexit);
   for (int i = 0; i < 4; i++)
     flags |= at(r, j->stub_popf[i]);
-  if (!exec && !nothing && !flags && !moves && !at(r, j->stub_read) && !at(r, j->stub_write) &&
+  bool code_store = at(r, j->stub_code_store);
+  if (!exec && !nothing && !flags && !moves && !code_store && !at(r, j->stub_read) && !at(r, j->stub_write) &&
       !at(r, j->stub_write_check) && !at(r, j->stub_write_commit) && !at(r, j->stub_seg_check))
     escape("calls %#llx", (unsigned long long)r[REG_RIP]);
   if (exec && (uint64_t)r[REG_R8] >= j->insn_count)
@@ -234,7 +248,10 @@ static void play_call(greg_t *r) {
   r[REG_RSP] += 8;
   if (nothing)
     return;
+  uint64_t addend = code_store ? play_code_store(r) : 0;
   r[REG_RCX] = r[REG_R9] = (greg_t)(POISON + roll(w.d, 1u << 30));
+  if (code_store)
+    r[REG_RCX] = (greg_t)addend;
   if (flags || moves) {
     r[REG_RCX] = roll(w.d, 2);
     r[REG_R8] = r[REG_R9] = r[REG_R11] = roll(w.d, UINT32_MAX);

@@ -243,7 +243,9 @@ static struct block *promote(struct jit *j, struct block *b) {
 static struct block *sample(struct jit *j, struct block *b) {
   if (b->heat < UINT16_MAX)
     b->heat++;
-  return (j->cpu->mode & MODE_WINDOW) && !b->hot && b->heat >= j->hot ? promote(j, b) : b;
+  if (!(j->cpu->mode & MODE_WINDOW) || b->heat < j->hot)
+    return b;
+  return !b->hot || (b->window_sites != ~0ull && jit_retry_sites(j, b)) ? promote(j, b) : b;
 }
 
 /* A hot block was left for a cold one, by this exit: if that happens often, it is part of the hot code, too.

@@ -101,8 +101,11 @@ struct mode_id {
   1u /* a tag that no EIP + key has as its complement: keys are multiples of 2^32 and never 0 */
 struct site_hint {
   uint32_t pa, mode;
-  uint32_t faults;    /* that the window could not resolve */
+  uint16_t faults;    /* that the window could not resolve, since `since` */
+  uint16_t tries;     /* how often tlb_sites was found */
   uint64_t tlb_sites; /* bit per instruction: to be accessed by the software TLB */
+  uint64_t since;     /* instruction count */
+  uint64_t until;     /* the instruction count at which the window is given another chance */
 };
 
 /* Data stores to a page that also holds code, by linear page: checked once, then direct (selfmod.c). */
@@ -202,6 +205,8 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la,
 uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);
 uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info); /* 0 = leave; EIP and budget are set */
 uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
+/* Is it time to try again whether the block's accesses go by the window? Then its hint is gone: translate it anew. */
+bool jit_retry_sites(struct jit *j, const struct block *b);
 
 /* --- selfmod.c --- */
 void jit_note_code_store(struct jit *j, uint32_t la, uint32_t user); /* stores to this code page are allowed */

@@ -14,6 +14,12 @@
 
 #define SITE_FAULTS 4u
 #define SITE_FAULTS_HOT 200u /* under hot=on, to have them tried in earnest */
+/* Instructions. A fault costs as much as some ten thousand of them, an access by the software TLB a few. */
+#define SITE_RARE 200000u     /* faults that are further apart don't count */
+#define SITE_RETRY 4000000ull /* programs fault much when they begin, and then no more */
+#define SITE_TRIES_MAX 9u     /* the time to the next try doubles so often */
+#define SITE_RETRY_COLD                                                                                      \
+  16000000ull /* a block that maps more than it gains: its pages will be there some day */
 
 static uint32_t left_of(uint32_t info) { return info >> 8 & 0xff; }
 
@@ -208,15 +214,44 @@ static void note_window_fault(struct jit *j, struct block *b, unsigned index) {
   }
   if (!(b->window_sites >> index & 1))
     return; /* an arithmetic fault, say */
+  uint64_t now = j->cpu->icount;
   if (h->pa != b->pa || h->mode != b->mode)
-    *h = (struct site_hint){b->pa, b->mode, 0, 0};
+    *h = (struct site_hint){.pa = b->pa, .mode = b->mode, .since = now};
   h->faults++;
   if (h->faults < (j->hot ? SITE_FAULTS : SITE_FAULTS_HOT) && !j->cold_block)
     return;
-  h->tlb_sites |= j->cold_block ? ~0ull : 1ull << index;
+  if (j->hot && !j->cold_block && now - h->since > SITE_FAULTS * SITE_RARE) {
+    h->faults = 0;
+    h->since = now;
+    return;
+  }
+  if (j->cold_block) {
+    h->tlb_sites = ~0ull;
+    h->until = now + SITE_RETRY_COLD;
+  } else {
+    /* With its neighbours: one penalty. Soon after the last one's end: twice as long. */
+    if (now >= h->until) {
+      bool soon = h->until && now - h->until < SITE_RETRY << (h->tries + 2);
+      h->tries = soon ? h->tries + (h->tries < SITE_TRIES_MAX) : 0;
+      h->until = now + (SITE_RETRY << h->tries);
+    }
+    h->tlb_sites |= 1ull << index;
+  }
+  h->faults = 0;
+  h->since = now;
   j->cold_block = false;
   j->stat.demoted++;
   jit_block_invalidate(j, b);
+}
+
+bool jit_retry_sites(struct jit *j, const struct block *b) {
+  struct site_hint *h = jit_hint(j, b->pa, b->mode);
+  if (h->pa == b->pa && h->mode == b->mode) {
+    if (j->cpu->icount < h->until)
+      return false;
+    h->tlb_sites = 0;
+  } /* else another block's has taken its place */
+  return true;
 }
 
 /*

@@ -33,6 +33,18 @@ static const struct work {
     {"openssl-sha512", "digest", "cat /input /input | openssl dgst -sha512"},
     {"openssl-aes", "digest", "openssl enc -aes-256-cbc -pass pass:bench -nosalt -pbkdf2 -iter 10 -in /input | cksum"},
     {"openssl-rsa", "digest", "for i in 1 2 3 4; do openssl dgst -sha256 -sign /key /init; done | cksum"},
+    {"gzip-long", "long", "for i in 1 2 3 4 5; do cat /input; done | gzip -nc | cksum"},
+    {"xz-long", "long", "cat /input | xz -T1 -6 | cksum"},
+    {"sha256sum-long", "long", "for i in $(seq 20); do cat /input; done | sha256sum"},
+    {"openssl-long", "long", "for i in $(seq 40); do cat /input; done | openssl dgst -sha512"},
+    {"perl-long", "long",
+     "perl -e 'my ($s, @a) = (0); for my $i (1..4000000) { $a[$i % 1000] += $i * 0.5; $s = ($s * 31 + $i) % "
+     "65521; }"
+     " print $s, \" \", $a[7]'"},
+    {"python-long", "long",
+     "python3.11 -c 's, x = 0, 0.5\nfor i in range(6000000):\n  s = (s * 31 + i) % 65521\n  x = 3.7 * x * (1 "
+     "- x)\n"
+     "print(s, x)'"},
     {"perl-words", "scripts",
      "perl -e 'my %h; for my $i (1..120000) { my $k = join \"-\", $i % 977, chr(65 + $i % 26); $h{$k} .= "
      "\"x\";"

@@ -133,6 +133,50 @@ START_TEST(test_spaces) {
 }
 END_TEST
 
+/* mov eax, [DATA]; dec ecx; jnz START; hlt */
+#define READ_LOOP "\xa1\x00\x00\x20\x00\x49\x75\xf8\xf4"
+
+/* Slices of the loop. */
+static void loop(struct bed *b, unsigned slices) {
+  struct cpu *c = b->cpu;
+  c->gpr[ECX] = 0x7fffffff;
+  c->eip = c->next_eip = START;
+  c->halted = 0;
+  for (unsigned i = 0; i < slices; i++) {
+    c->icount_limit = cpu_icount(c) + 10000;
+    b->m->config.engine->run(c);
+  }
+}
+
+/* The window_sites of the loop's hot block; 0 if there is none. */
+static uint64_t sites_of_loop(struct bed *b) {
+  const struct jit *j = jit_of(b);
+  for (uint32_t i = 0; i < j->block_count; i++)
+    if (j->blocks[i].pa == START && j->blocks[i].valid && j->blocks[i].hot)
+      return j->blocks[i].window_sites;
+  return 0;
+}
+
+/* A site that keeps faulting (nothing lives at E0000000h) goes by the TLB; when there is memory, by the
+ * window again. */
+START_TEST(test_second_chance) {
+  struct bed b = begin("verify=on");
+  CODE(&b, READ_LOOP);
+  set_by_dma(&b, TABLE + (DATA >> 10), 0xe0000003);
+  loop(&b, 100);
+  ck_assert_uint_gt(jit_of(&b)->stat.demoted, 0);
+  ck_assert_uint_lt(translated_faults(&b), 100); /* the loop is unrolled: four for each copy */
+  ck_assert(sites_of_loop(&b) != 0 && sites_of_loop(&b) != ~0ull);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 0xffffffff);
+  set_by_dma(&b, TABLE + (DATA >> 10), pte_of_data(0, 3));
+  tlb_flush_page(b.cpu, DATA);
+  loop(&b, 1000);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 100);
+  ck_assert(sites_of_loop(&b) == ~0ull);
+  machine_free(b.m);
+}
+END_TEST
+
 /* More spaces than there are windows. */
 START_TEST(test_eviction) {
   struct bed b = begin("hot=on");
@@ -192,6 +236,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_tables_by_dma);
   tcase_add_test(tc, test_accessed_and_dirty);
   tcase_add_test(tc, test_spaces);
+  tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_code_by_alias);
   tcase_add_test(tc, test_suppressed_store);

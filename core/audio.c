@@ -317,12 +317,16 @@ void audio_set_sink(struct audio *a, const struct audio_sink *sink) {
       wake(a);
 }
 
+bool audio_listening(const struct audio *a) { return a && a->has_sink; }
+
 void audio_info(struct audio *a, FILE *out) {
   fprintf(out, "mixer: %s\n", !a->has_sink ? "nobody listens" : a->mixing ? "playing" : "resting");
   for (struct audio_voice *v = a->voices; v; v = v->next)
     fprintf(out, "%s: %s, %u Hz, %u frames waiting, %llu written, %llu dropped, dry %llu times\n", v->name,
             v->playing ? "playing" : "silent", v->rate, v->count, (unsigned long long)v->written,
             (unsigned long long)v->dropped, (unsigned long long)v->dry);
+  if (a->has_sink && a->sink.info)
+    a->sink.info(a->sink.opaque, out);
 }
 
 /* --- voices ------------------------------------------------------------------------------------------- */
@@ -412,3 +416,5 @@ void audio_voice_wake(struct audio_voice *v) {
   v->awake = true;
   wake(v->audio);
 }
+
+bool audio_voice_awake(const struct audio_voice *v) { return v && v->awake; }

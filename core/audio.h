@@ -34,7 +34,8 @@ struct audio_voice;
 struct audio_sink { /* where mixed sound goes; AUDIO_RATE frames per second of virtual time */
   /* The next frames, beginning at virtual time 0; frames NULL: so much silence (also long after the time). */
   void (*write)(void *opaque, const struct audio_frame *frames, uint64_t count);
-  void (*rest)(void *opaque); /* nothing will come until something sounds again; may be NULL */
+  void (*rest)(void *opaque);            /* nothing will come until something sounds again; may be NULL */
+  void (*info)(void *opaque, FILE *out); /* a line about itself; may be NULL */
   void *opaque;
 };
 
@@ -42,6 +43,7 @@ struct audio *audio_new(struct clock *clock); /* NULL when out of memory */
 void audio_free(struct audio *a);
 /* NULL: none, and the mixer rests. The sink's time begins where the machine's is now. */
 void audio_set_sink(struct audio *a, const struct audio_sink *sink);
+bool audio_listening(const struct audio *a); /* is there a sink? Without one writing is pointless */
 void audio_info(struct audio *a, FILE *out); /* the voices, for the monitor */
 
 /*
@@ -68,5 +70,6 @@ void audio_voice_stop(struct audio_voice *v); /* drop what waits */
  */
 void audio_voice_pull(struct audio_voice *v, bool (*pull)(void *opaque), void *opaque);
 void audio_voice_wake(struct audio_voice *v);
+bool audio_voice_awake(const struct audio_voice *v); /* will its pull be called? */
 
 #endif

@@ -306,7 +306,9 @@ static int add_timers(struct pc *pc) {
     if (!pc->hpet)
       return -errno;
   }
-  pc->pcspk = add(pc, &pcspk_class, &(struct device_args){.id = "pcspk"});
+  pc->pcspk = add(
+      pc, &pcspk_class,
+      &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){.audio = pc->machine->audio}});
   if (!pc->pcspk)
     return -errno;
   pc->pit = add(pc, &pit_class,
@@ -315,6 +317,8 @@ static int add_timers(struct pc *pc) {
                                       .irq = {line(pc, legacy_timer_irq, 0)},
                                       .config = &(struct pit_config){.tone = pcspk_tone,
                                                                      .tone_opaque = pc->pcspk,
+                                                                     .out2_changes = pcspk_changes,
+                                                                     .out2_opaque = pc->pcspk,
                                                                      .irq_waits = pic_irq0_waits,
                                                                      .irq_waits_opaque = pc->pic}});
   pc->rtc = add(pc, &rtc_class,
@@ -326,6 +330,7 @@ static int add_timers(struct pc *pc) {
                                                                      .clock_vm = pc->config.rtc_clock_vm}});
   if (!pc->pit || !pc->rtc)
     return -errno;
+  pcspk_connect(pc->pcspk, pit_out2_at, pc->pit);
   pc->sysctl = add(pc, &sysctl_class,
                    &(struct device_args){.id = "sysctl",
                                          .port = {0x61, 0x92},

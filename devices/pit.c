@@ -42,6 +42,8 @@ struct pit {
   struct timer timer;
   void (*tone)(void *opaque, int mode, uint32_t count);
   void *tone_opaque;
+  void (*out2_changes)(void *opaque);
+  void *out2_opaque;
   bool (*irq_waits)(void *opaque);
   void *irq_waits_opaque;
 };
@@ -103,6 +105,17 @@ static uint16_t channel_value(const struct pit_channel *c, int64_t now) {
   return c->bcd ? to_bcd(v) : (uint16_t)v;
 }
 
+static void out2_changes(struct pit *p, const struct pit_channel *c) {
+  if (c == &p->ch[2] && p->out2_changes)
+    p->out2_changes(p->out2_opaque);
+}
+
+static void sync(struct pit *p, struct pit_channel *c, int64_t now) {
+  if (c->reload_at && now >= c->reload_at)
+    out2_changes(p, c);
+  channel_sync(c, now);
+}
+
 /* --- channel 0's wire --- */
 
 static void pit_arm(struct pit *p, int64_t now_ns) {
@@ -131,7 +144,7 @@ static void pit_fire(void *opaque) {
   }
   if (!periodic(c))
     return;
-  channel_sync(c, now);
+  sync(p, c, now);
   if (!held_back)
     p->next_edge += c->count;
   if (now - p->next_edge > OWED_MAX)
@@ -158,6 +171,34 @@ static void channel_start(struct pit *p, struct pit_channel *c, int64_t now) {
   channel_started(p, c);
 }
 
+/* --- channel 2's wire: the speaker --- */
+
+/* When OUT changes next: ticks after the load, or INT64_MAX. d: ticks since the load. */
+static int64_t next_change(const struct pit_channel *c, int64_t d) {
+  int64_t count = c->count, half = (count + 1) / 2, in_period = d % count, period = d - in_period;
+  switch (c->mode) {
+  case 0:
+  case 1: return d < count ? count : INT64_MAX;
+  case 2: return in_period < count - 1 ? period + count - 1 : period + count;
+  case 3: return in_period < half ? period + half : period + count;
+  default: return d < count ? count : d == count ? count + 1 : INT64_MAX;
+  }
+}
+
+bool pit_out2_at(void *pit, int64_t ns, int64_t *until) {
+  struct pit_channel c = ((struct pit *)pit)->ch[2];
+  int64_t now = muldiv64(ns, PIT_HZ, NS_PER_SEC), next = INT64_MAX;
+  channel_sync(&c, now);
+  if (c.counting && !c.frozen) {
+    next = next_change(&c, channel_elapsed(&c, now));
+    next = next == INT64_MAX ? next : c.start + next;
+  }
+  if (c.reload_at && c.reload_at < next)
+    next = c.reload_at;
+  *until = next == INT64_MAX ? next : tick_to_ns(next);
+  return channel_out(&c, now);
+}
+
 /* --- registers --- */
 
 static void write_count(struct pit *p, struct pit_channel *c, uint16_t raw) {
@@ -167,7 +208,7 @@ static void write_count(struct pit *p, struct pit_channel *c, uint16_t raw) {
     count = (raw & 15) + (raw >> 4 & 15) * 10u + (raw >> 8 & 15) * 100u + (raw >> 12) * 1000u;
   c->reload = count ? count : c->bcd ? 10000 : 65536;
   c->have_count = true;
-  channel_sync(c, now);
+  sync(p, c, now);
   if (triggered(c)) {
     if (!c->counting)
       c->count = c->reload;
@@ -187,6 +228,7 @@ static void write_count(struct pit *p, struct pit_channel *c, uint16_t raw) {
 }
 
 static void write_counter(struct pit *p, struct pit_channel *c, uint8_t value) {
+  out2_changes(p, c);
   if (c->rw == 1) {
     write_count(p, c, value);
   } else if (c->rw == 2) {
@@ -223,6 +265,7 @@ static void latch_status(struct pit_channel *c, int64_t now) {
 }
 
 static void set_mode(struct pit *p, struct pit_channel *c, uint8_t value) {
+  out2_changes(p, c);
   c->rw = value >> 4 & 3;
   c->mode = value >> 1 & 7;
   if (c->mode > 5)
@@ -245,7 +288,7 @@ static void write_control(struct pit *p, uint8_t value) {
     for (int i = 0; i < 3; i++) {
       if (!(value & 2 << i))
         continue;
-      channel_sync(&p->ch[i], now);
+      sync(p, &p->ch[i], now);
       if (!(value & 0x20))
         latch_count(&p->ch[i], now);
       if (!(value & 0x10))
@@ -257,7 +300,7 @@ static void write_control(struct pit *p, uint8_t value) {
   if (value & 0x30) {
     set_mode(p, c, value);
   } else {
-    channel_sync(c, now);
+    sync(p, c, now);
     latch_count(c, now);
   }
 }
@@ -287,7 +330,7 @@ static uint32_t pit_read(void *opaque, uint32_t offset, int size) {
     return high ? c->latch >> 8 : c->latch & 0xff;
   }
   int64_t now = pit_ticks(p);
-  channel_sync(c, now);
+  sync(p, c, now);
   uint16_t v = channel_value(c, now);
   bool high = c->rw == 2 || (c->rw == 3 && c->read_high);
   c->read_high = c->rw == 3 && !c->read_high;
@@ -299,8 +342,9 @@ void pit_set_gate2(void *pit, bool level) {
   struct pit_channel *c = &p->ch[2];
   if (c->gate == level)
     return;
+  out2_changes(p, c);
   int64_t now = pit_ticks(p);
-  channel_sync(c, now);
+  sync(p, c, now);
   c->gate = level;
   if (level && c->have_count && (triggered(c) || periodic(c))) {
     channel_start(p, c, now);
@@ -319,7 +363,7 @@ void pit_set_gate2(void *pit, bool level) {
 bool pit_get_out2(void *pit) {
   struct pit *p = pit;
   int64_t now = pit_ticks(p);
-  channel_sync(&p->ch[2], now);
+  sync(p, &p->ch[2], now);
   return channel_out(&p->ch[2], now);
 }
 
@@ -340,6 +384,8 @@ static int pit_init(struct device *dev, const struct device_args *args) {
   if (config) {
     p->tone = config->tone;
     p->tone_opaque = config->tone_opaque;
+    p->out2_changes = config->out2_changes;
+    p->out2_opaque = config->out2_opaque;
     p->irq_waits = config->irq_waits;
     p->irq_waits_opaque = config->irq_waits_opaque;
   }

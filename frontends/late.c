@@ -67,12 +67,14 @@ cs_err CAPSTONE_API cs_open(cs_arch arch, cs_mode mode, csh *handle) {
 
 #if CONFIG_SDL
 #define SDL_FUNCTIONS(X)                                                                                     \
+  X(SDL_CloseAudioDevice)                                                                                    \
   X(SDL_CreateRenderer)                                                                                      \
   X(SDL_CreateTexture)                                                                                       \
   X(SDL_CreateWindow)                                                                                        \
   X(SDL_DestroyRenderer)                                                                                     \
   X(SDL_DestroyTexture)                                                                                      \
   X(SDL_DestroyWindow)                                                                                       \
+  X(SDL_GetCurrentAudioDriver)                                                                               \
   X(SDL_GetCurrentVideoDriver)                                                                               \
   X(SDL_GetDisplayUsableBounds)                                                                              \
   X(SDL_GetError)                                                                                            \
@@ -82,8 +84,12 @@ cs_err CAPSTONE_API cs_open(cs_arch arch, cs_mode mode, csh *handle) {
   X(SDL_GetWindowDisplayIndex)                                                                               \
   X(SDL_GetWindowPosition)                                                                                   \
   X(SDL_Init)                                                                                                \
+  X(SDL_InitSubSystem)                                                                                       \
+  X(SDL_OpenAudioDevice)                                                                                     \
+  X(SDL_PauseAudioDevice)                                                                                    \
   X(SDL_PollEvent)                                                                                           \
   X(SDL_Quit)                                                                                                \
+  X(SDL_QuitSubSystem)                                                                                       \
   X(SDL_RenderClear)                                                                                         \
   X(SDL_RenderCopy)                                                                                          \
   X(SDL_RenderPresent)                                                                                       \

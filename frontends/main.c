@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/machine.h"
 #include "devices/board.h"
+#include "frontends/audio_out.h"
 #include "frontends/channel.h"
 #include "frontends/headless.h"
 #include "frontends/keyqueue.h"
@@ -41,6 +42,7 @@ struct session { /* everything that main makes, in the order of making */
   struct monitor *monitor[MONITORS];
   unsigned monitor_count;
   struct sdl_window *window;
+  struct audio_outs audio;
   bool pidfile_written;
   char error[ERROR_SIZE];
 };
@@ -81,6 +83,7 @@ static bool print_and_exit(const struct options *o) {
   case ACTION_CPU_HELP: print_cpus(); break;
   case ACTION_MACHINE_HELP: printf("pc                   PC (i440FX + PIIX, 1996) (default)\n"); break;
   case ACTION_DISPLAY_HELP: printf("none\n%s", CONFIG_SDL ? "sdl\n" : ""); break;
+  case ACTION_AUDIODEV_HELP: audio_out_help(stdout); break;
   case ACTION_DEVICE_HELP:
     for (size_t i = 0; board_driver(i); i++)
       printf("%-16s %-40s %s\n", board_driver(i)->name, board_driver(i)->keys, board_driver(i)->help);
@@ -237,6 +240,10 @@ static int open_window(struct session *s) {
   return s->window ? 0 : -1;
 }
 
+static int open_audio(struct session *s) {
+  return audio_out_open(&s->audio, &s->options, s->machine->audio, s->window != NULL, s->error, sizeof s->error);
+}
+
 static int write_pidfile(struct session *s) {
   const char *path = s->options.pidfile;
   if (!path)
@@ -271,7 +278,7 @@ static int make(struct session *s) {
   if (board_init(s->machine, &s->board) < 0)
     return -1;
   s->board_made = true;
-  if (open_monitors(s) < 0 || open_window(s) < 0 || write_pidfile(s) < 0)
+  if (open_monitors(s) < 0 || open_window(s) < 0 || open_audio(s) < 0 || write_pidfile(s) < 0)
     return -1;
   return channel_start_all(&s->channels, s->error, sizeof s->error);
 }
@@ -304,6 +311,9 @@ static int take_down(struct session *s, int status) {
       status = 1;
     }
   }
+  if (s->machine)
+    audio_set_sink(s->machine->audio, NULL);
+  audio_out_close(&s->audio);
   sdl_close(s->window);
   channel_close_all(&s->channels);
   for (unsigned i = 0; i < s->monitor_count; i++)

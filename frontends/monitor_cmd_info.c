@@ -15,6 +15,7 @@
     call;                                                                                                    \
   }
 
+INFO(show_audio, audio_info(env->machine->audio, out))
 INFO(show_block, board_info_block(env->machine, out))
 INFO(show_jit, info_jit(env->machine, out))
 INFO(show_mem, info_mem(env->machine, out))
@@ -51,6 +52,7 @@ static void show_status(struct monitor_env *env, char *args, FILE *out) {
 }
 
 const struct monitor_command monitor_info_commands[] = {
+    {"audio", NULL, "", "show the sound cards' voices and where sound goes", show_audio},
     {"block", NULL, "", "show the drives and their images", show_block},
     {"chardev", NULL, "", "show the character devices", show_chardev},
     {"cpus", NULL, "", "show infos for each CPU", show_cpus},

@@ -230,6 +230,10 @@ static const struct option_row rows[] = {
      option_accel,
      false},
     {{"append", "TEXT", "command line for -kernel"}, opt_append, false},
+    {{"audio", "none|sdl|wav[,model=CARD][,KEY=VALUE...]", NULL}, option_audio, true},
+    {{"audiodev", "none|sdl|wav[,id=ID][,path=FILE]", "where sound goes ('help' lists); default: sdl with a window"},
+     option_audiodev,
+     true},
     {{"bios", "FILE", "use this firmware image instead of SeaBIOS"}, opt_bios, false},
     {{"boot", "[order=]LETTERS[,menu=on][,once=LETTERS]",
       "boot order: a floppy, c disk, d CD-ROM, n network"},
@@ -286,6 +290,7 @@ static const struct option_row rows[] = {
     {{"snapshot", NULL, "keep all changes to images in memory or a temporary file, and drop them at the end"},
      opt_snapshot,
      true},
+    {{"soundhw", "CARD,...", NULL}, option_soundhw, true},
     {{"version", NULL, "print the version"}, opt_version, true},
     {{"vga", "std|none", "display adapter"}, opt_vga, false},
 };
@@ -297,7 +302,6 @@ const struct option_help *options_help(unsigned index) { return index < ROWS ? &
 static const struct {
   const char *name, *advice;
 } foreign[] = {
-    {"audiodev", "there is no sound card yet; leave it out"},
     {"blockdev", "use -drive"},
     {"chardev", "give the channel to -serial, -parallel or -monitor directly"},
     {"curses", "use -nographic, or the monitor's 'screentext'"},
@@ -314,7 +318,6 @@ static const struct {
     {"qmp", "use the human monitor: -monitor unix:PATH,server,nowait"},
     {"s", "there is no gdb stub yet; use the monitor"},
     {"sdl", "use -display sdl"},
-    {"soundhw", "there is no sound card yet; leave it out"},
     {"spice", "use -display sdl or -display none"},
     {"usb", "there is no USB controller yet; the PS/2 mouse works"},
     {"usbdevice", "there is no USB controller yet; the PS/2 mouse works"},

@@ -14,6 +14,7 @@
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DRIVES 6 /* four IDE, two floppy */
+#define OPTIONS_AUDIODEVS 4
 #define OPTIONS_DEVICES 32 /* as many as the board takes (BOARD_EXTRAS) */
 #define RAM_MB_MIN 1u
 #define RAM_MB_MAX 3584u
@@ -29,6 +30,13 @@ struct device_option { /* -device DRIVER,PROPS */
   const char *driver, *props;
 };
 
+struct audiodev_option {
+  const char *driver; /* none, sdl, wav */
+  const char *id;     /* or NULL */
+  const char *path;   /* wav; or NULL */
+  uint32_t buffer_us; /* sdl; 0: default */
+};
+
 enum display_kind { DISPLAY_DEFAULT, DISPLAY_SDL, DISPLAY_NONE };
 
 /* What the caller should do after parsing: go on, or print something and exit 0. */
@@ -42,6 +50,7 @@ enum options_action {
   ACTION_DISPLAY_HELP,
   ACTION_DEVICE_HELP,
   ACTION_LOG_HELP,
+  ACTION_AUDIODEV_HELP,
 };
 
 struct options {
@@ -73,6 +82,9 @@ struct options {
   const char *log_items, *log_path;
   struct device_option device[OPTIONS_DEVICES];
   unsigned device_count;
+  struct audiodev_option audiodev[OPTIONS_AUDIODEVS];
+  unsigned audiodev_count;
+  const char *pcspk_audiodev; /* an id, or NULL */
   /* parser's own */
   void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */
@@ -115,6 +127,10 @@ int option_memory(struct option_parser *p, const char *arg);
 int option_device(struct option_parser *p, const char *arg);
 /* Another device for the board, as if by -device; strings are kept. */
 int option_add_device(struct option_parser *p, const char *driver, const char *props);
+int option_audiodev(struct option_parser *p, const char *arg);
+int option_audio(struct option_parser *p, const char *arg);
+int option_soundhw(struct option_parser *p, const char *arg);
+int option_check_audio(struct option_parser *p); /* do the ids exist that are referred to? */
 int option_machine(struct option_parser *p, const char *arg);
 int option_accel(struct option_parser *p, const char *arg);
 int option_display(struct option_parser *p, const char *arg);

@@ -241,6 +241,8 @@ int option_machine(struct option_parser *p, const char *arg) {
     } else if (!strcmp(key, "accel")) {
       if (set_accel(p, value, NULL) < 0)
         return -1;
+    } else if (!strcmp(key, "pcspk-audiodev")) {
+      p->o->pcspk_audiodev = value;
     } else {
       return option_error(p, "-machine: '%s' is not supported; leave it out", key);
     }
@@ -326,7 +328,7 @@ int option_check(struct option_parser *p) {
     return option_error(p, "-icount and -rtc clock=host contradict each other; leave one out");
   if (o->counted && !o->rtc_base_given)
     o->rtc_base = COUNTED_BASE;
-  if (check_stdio(p) < 0 || check_same_image(p) < 0)
+  if (option_check_audio(p) < 0 || check_stdio(p) < 0 || check_same_image(p) < 0)
     return -1;
   return 0;
 }

@@ -33,7 +33,7 @@ static struct rig *setup(void) {
   sent_count = 0;
   accept_max = SIZE_MAX;
   speaker = rig_add(r, &pcspk_class,
-                    &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){heard, NULL}});
+                    &(struct device_args){.id = "pcspk", .config = &(struct pcspk_config){.changed = heard}});
   struct device *pit = rig_add(
       r, &pit_class,
       &(struct device_args){.id = "pit",

@@ -63,7 +63,7 @@ static uint32_t get32(const uint8_t *p) { return p[0] | p[1] << 8 | p[2] << 16 |
 static char path[] = "/tmp/dragoman-test-XXXXXX";
 
 static void *wav_make(void) {
-  strcpy(path + sizeof path - 7, "XXXXXX");
+  memcpy(path + sizeof path - 7, "XXXXXX", 7);
   int fd = mkstemp(path);
   ck_assert_int_ge(fd, 0);
   close(fd);

@@ -88,17 +88,25 @@ enum {
  * room_read/room_write serve the flags-free limit check of translated code and the interpreter's
  * fast path: they hold -(limit + 1) as a 64-bit number when the segment may be read/written and
  * grows up, else 0. An access of n bytes at offset off is allowed if (off + n - 1 + room) < 0;
- * otherwise take the slow path (expand-down segments, null selectors, faults). seg_update_room()
- * keeps them right.
+ * otherwise take the slow path (expand-down segments, null selectors, faults).
+ *
+ * full is base + 1 if all 4 GiB may be read and written (offsets wrap around then), else 0.
+ *
+ * In expand-down segments that may be written, room_down holds -(number of offsets above the limit), else 0, and
+ * down is -(limit + 1): off is allowed if (uint32_t)(off + down) + n - 1 + room_down < 0.
+ *
+ * seg_update_room() keeps them all right.
  */
 struct seg {
   uint16_t sel;
   uint16_t attr;
   uint32_t base;
   uint32_t limit;
-  uint32_t pad;
+  uint32_t full;
   int64_t room_read;
   int64_t room_write;
+  int64_t room_down;
+  uint32_t down;
 };
 #define SEG_TYPE 0x000fu
 #define SEG_A 0x0001u /* accessed */

@@ -359,6 +359,8 @@ static void load_flat(struct seg *s, uint32_t sel, uint32_t cpl, uint32_t type, 
   s->limit = 0xffffffffu;
   s->room_read = FLAT_ROOM;
   s->room_write = room_write;
+  s->full = room_write ? s->base + 1 : 0;
+  s->room_down = 0;
 }
 
 static void enter_flat(struct cpu *cpu, uint32_t cs, uint32_t ss, uint32_t cpl, uint32_t eip, uint32_t esp) {

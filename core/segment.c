@@ -12,7 +12,8 @@
 void seg_update_room(struct seg *seg, bool null_selector) {
   int64_t room = -((int64_t)seg->limit + 1);
   uint16_t attr = seg->attr;
-  seg->room_read = seg->room_write = 0;
+  seg->room_read = seg->room_write = seg->room_down = 0;
+  seg->full = seg->down = 0;
   if (null_selector || (attr & (SEG_P | SEG_S)) != (SEG_P | SEG_S))
     return;
   if (attr & SEG_CODE) {
@@ -22,7 +23,13 @@ void seg_update_room(struct seg *seg, bool null_selector) {
     seg->room_read = room;
     if (attr & SEG_RW)
       seg->room_write = room;
+  } else if (attr & SEG_RW) {
+    uint32_t top = attr & SEG_DB ? 0xffffffffu : 0xffffu;
+    seg->down = -(seg->limit + 1);
+    seg->room_down = seg->limit < top ? -(int64_t)(top - seg->limit) : 0;
   }
+  if (seg->room_write == -((int64_t)1 << 32))
+    seg->full = seg->base + 1;
 }
 
 void seg_from_desc(struct seg *s, uint16_t sel, struct desc d) {

@@ -261,7 +261,7 @@ static void emit_wait(struct gen *g, const struct cold *c) {
   }
 }
 
-static void emit_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub) {
+void gen_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub) {
   struct emitter *e = &g->e;
   emit_mov_imm(e, RCX, c->info);
   gen_eip(g, R9, g->eip);
@@ -289,12 +289,12 @@ static void emit_cold_mem(struct gen *g, struct cold *c) {
   if (plain)
     c->op(g, in, CPU_FIELD(membuf));
   else
-    emit_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
+    gen_call_slow(g, c, store ? j->stub_write_check : j->stub_read);
   note_host(g);
   if (!plain)
     c->op(g, in, CPU_FIELD(membuf));
   if (store) {
-    emit_call_slow(g, c, plain ? j->stub_write : j->stub_write_commit);
+    gen_call_slow(g, c, plain ? j->stub_write : j->stub_write_commit);
     emit_load(e, RCX, CPU_FIELD(scratch[SCR_STAY]));
     uint8_t *leave = emit_jrcxz(e);
     emit_jmp_to(e, c->resume);
@@ -347,8 +347,7 @@ static void emit_cold(struct gen *g, struct cold *c) {
   case COLD_CORE: emit_cold_core(g, c); break;
   case COLD_SEG:
     emit_wait(g, c);
-    emit_call_slow(g, c, j->stub_seg_check);
-    emit_jmp_to(e, c->resume);
+    gen_cold_segment(g, c);
     break;
   case COLD_FPU:
     emit_call_to(e, j->stub_fpu_load);

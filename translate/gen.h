@@ -46,6 +46,7 @@ struct cold {
   int8_t la;     /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
+  uint8_t check; /* COLD_SEG: see gen_segment */
   struct fp_pointers fp;
   bool reload_fpu; /* COLD_CORE: what follows relies on a loaded FPU */
   uint32_t leave_eip;
@@ -120,6 +121,8 @@ bool gen_depends(const struct host_mem *m, unsigned gprs); /* is one of these gu
 void gen_offset_into(struct gen *g, const struct insn *in, int dst); /* 32-bit address size only */
 /* Limit check and base: offset in `reg` to linear address in the returned register (R8 or `reg`). */
 int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write);
+void gen_cold_segment(struct gen *g, const struct cold *c);
+void gen_call_slow(struct gen *g, const struct cold *c, const uint8_t *stub); /* gen.c */
 /* TLB probe and access at the linear address in `la`. align: misalignment of a 16-byte operand is #GP(0). */
 struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned size, enum access access,
                         bool align, gen_op op);

@@ -284,9 +284,12 @@ bool gen_alu(struct gen *g, const struct insn *in) {
 static void op_shift_mem(struct gen *g, const struct insn *in, struct host_mem m) {
   struct emitter *e = &g->e;
   struct shape s = insn_shape(in);
-  if (m.base != R14 && !m.window) { /* the probe's addend is in RCX */
-    emit_lea64(e, R8, m);
+  bool window = m.window;
+  if (m.index == RCX) { /* the probe's addend, or a segment's base */
+    m.window = false;
+    emit_op_rm(e, window ? 0 : EO_W, OM_1, 0x8d, R8, m); /* lea */
     m = hm_base(R8, 0);
+    m.window = window;
   }
   emit_mov_rr(e, RCX, R10);
   emit_op_rm(e, s.flags, in->map, in->opcode, s.has_reg ? host_gpr[in->reg] : in->reg, m);

@@ -84,27 +84,101 @@ int gen_offset(struct gen *g, const struct insn *in) {
   return R8;
 }
 
-int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write) {
+/* --- segments --- */
+
+/*
+ * Three ways to check limit and rights. The one that is right for what the segment register holds when the
+ * block is made is in line; of the first two, the third is behind the block, and behind that is C.
+ */
+enum seg_check {
+  SEG_FULL, /* writable, with a limit of 4 GB: there is nothing to check but that it is still so */
+  SEG_DOWN,
+  SEG_LIMIT,
+};
+
+static struct host_mem seg_field(int seg, size_t member) {
+  return hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + member);
+}
+
+static struct host_mem seg_room(int seg, bool write) {
+  return seg_field(seg, write ? offsetof(struct seg, room_write) : offsetof(struct seg, room_read));
+}
+
+/* RCX = 0 if an access at reg is not inside the limit. */
+static void check_limit(struct gen *g, int seg, int reg, unsigned size, bool write) {
   struct emitter *e = &g->e;
-  if (gen_seg_flat(g, seg) && !(write && seg == CS)) /* nobody may write to a code segment */
-    return reg;
-  gen_reserve(g, 48);
-  if (reg != R8)
-    emit_mov_rr(e, R8, reg);
-  size_t room = offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) +
-                (write ? offsetof(struct seg, room_write) : offsetof(struct seg, room_read));
-  emit_load64(e, RCX, hm_cpu(room));
-  emit_lea64(e, RCX, hm_index(RCX, R8, 0, (int32_t)size - 1));
+  emit_load64(e, RCX, seg_room(seg, write));
+  emit_lea64(e, RCX, hm_index(RCX, reg, 0, (int32_t)size - 1));
   emit_shrx(e, RCX, RCX, R13, true); /* 0 unless the sum is negative, that is inside the limit */
+}
+
+/* The same above the limit. Changes R9. */
+static void check_down(struct gen *g, int seg, int reg, unsigned size) {
+  struct emitter *e = &g->e;
+  emit_load(e, RCX, seg_field(seg, offsetof(struct seg, down)));
+  emit_load64(e, R9, seg_field(seg, offsetof(struct seg, room_down)));
+  emit_lea(e, RCX, hm_index(RCX, reg, 0, 0));
+  emit_lea64(e, RCX, hm_index(RCX, R9, 0, (int32_t)size - 1));
+  emit_shrx(e, RCX, RCX, R13, true);
+}
+
+/* Limit and rights of an access at offset reg, whose linear address is reg + RCX + the result then. May
+ * change R8, if reg is not R8, and R9. */
+static int gen_segment(struct gen *g, int seg, int reg, unsigned size, bool write) {
+  struct emitter *e = &g->e;
+  const struct seg *now = &g->j->cpu->seg[seg];
+  enum seg_check check = now->full ? SEG_FULL : now->room_down ? SEG_DOWN : SEG_LIMIT;
+  gen_reserve(g, 56);
+  if (check == SEG_FULL)
+    emit_load(e, RCX, seg_field(seg, offsetof(struct seg, full)));
+  else if (check == SEG_DOWN)
+    check_down(g, seg, reg, size);
+  else
+    check_limit(g, seg, reg, size, write);
   struct cold *c = gen_cold(g, COLD_SEG);
   c->info = SLOW_SIZE(size) | (write ? SLOW_WRITE : 0) | SLOW_LEFT(gen_left(g)) | SLOW_SEG(seg);
+  c->la = (int8_t)reg;
+  c->check = check;
   c->resume = e->p;
-  emit_load(
-      e, RCX,
-      hm_cpu(offsetof(struct cpu, seg) + (size_t)seg * sizeof(struct seg) + offsetof(struct seg, base)));
-  emit_lea(e, R8, hm_index(R8, RCX, 0, 0));
+  if (check == SEG_FULL)
+    return -1;
+  emit_load(e, RCX, seg_field(seg, offsetof(struct seg, base)));
+  return 0;
+}
+
+static void resume_segment(struct gen *g, const struct cold *c) {
+  struct emitter *e = &g->e;
+  if (c->check == SEG_FULL) { /* as if it were */
+    emit_load(e, RCX, seg_field((int)(c->info >> 24), offsetof(struct seg, base)));
+    emit_lea(e, RCX, hm_base(RCX, 1));
+  }
+  emit_jmp_to(e, c->resume);
+}
+
+void gen_cold_segment(struct gen *g, const struct cold *c) {
+  struct emitter *e = &g->e;
+  uint8_t *outside = NULL;
+  if (c->la != R8)
+    emit_mov_rr(e, R8, c->la);
+  if (c->check != SEG_LIMIT) {
+    check_limit(g, (int)(c->info >> 24), R8, c->info & 63, c->info & SLOW_WRITE);
+    outside = emit_jrcxz(e);
+    resume_segment(g, c);
+    emit_patch8(outside, e->p);
+  }
+  gen_call_slow(g, c, g->j->stub_seg_check);
+  resume_segment(g, c);
+}
+
+int gen_linear(struct gen *g, int seg, int reg, unsigned size, bool write) {
+  if (gen_seg_flat(g, seg) && !(write && seg == CS)) /* nobody may write to a code segment */
+    return reg;
+  int disp = gen_segment(g, seg, reg, size, write);
+  emit_lea(&g->e, R8, hm_index(reg, RCX, 0, disp));
   return R8;
 }
+
+/* --- accesses --- */
 
 /* RCX = addend of the access, or 0. Changes R9. */
 static void probe(struct gen *g, int la, unsigned size, bool write) {
@@ -164,5 +238,9 @@ struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned siz
     return gen_window_access(g, in, gen_guest_mem(in), op);
   }
   int reg = gen_offset(g, in);
+  if (gen_windowed(g) && !gen_seg_flat(g, in->seg)) {
+    int disp = gen_segment(g, in->seg, reg, size, access != ACCESS_READ);
+    return gen_window_access(g, in, hm_index(reg, RCX, 0, disp), op);
+  }
   return gen_access(g, in, gen_linear(g, in->seg, reg, size, access != ACCESS_READ), size, access, align, op);
 }

@@ -146,7 +146,8 @@ static __attribute__((target("general-regs-only"))) uint32_t try_seg_load(struct
     s->sel = (uint16_t)sel;
     s->attr = 0;
     s->base = 0;
-    s->room_read = s->room_write = 0;
+    s->room_read = s->room_write = s->room_down = 0;
+    s->full = 0;
     return 1;
   }
   const struct seg *ldt = &cpu->seg[LDTR];
@@ -166,7 +167,9 @@ static __attribute__((target("general-regs-only"))) uint32_t try_seg_load(struct
   if (!(code && (attr & SEG_EC)) && ((sel & 3) > dpl || cpu->cpl > dpl))
     return 0;
   limit = attr & SEG_G ? limit << 12 | 0xfff : limit;
-  int64_t room = code || !(attr & SEG_EC) ? -((int64_t)limit + 1) : 0;
+  bool down = !code && (attr & SEG_EC);
+  uint32_t top = attr & SEG_DB ? 0xffffffffu : 0xffffu;
+  int64_t room = down ? 0 : -((int64_t)limit + 1);
   int64_t room_write = code || !(attr & SEG_RW) ? 0 : room;
   if (n < FS && (base != s->base || room != s->room_read || room_write != s->room_write))
     return 0;
@@ -176,6 +179,9 @@ static __attribute__((target("general-regs-only"))) uint32_t try_seg_load(struct
   s->limit = limit;
   s->room_read = room;
   s->room_write = room_write;
+  s->full = room_write == -((int64_t)1 << 32) ? base + 1 : 0;
+  s->down = -(limit + 1);
+  s->room_down = down && (attr & SEG_RW) && limit < top ? -(int64_t)(top - limit) : 0;
   return 1;
 }
 

@@ -64,6 +64,9 @@ static bool seg_slot(const struct verifier *v, uint32_t offset, unsigned size, b
   case offsetof(struct seg, sel): return size == 2;
   case offsetof(struct seg, base): return size == 4;
   case offsetof(struct seg, attr): return !write && size == 1;
+  case offsetof(struct seg, full):
+  case offsetof(struct seg, down): return !write && size == 4;
+  case offsetof(struct seg, room_down):
   case offsetof(struct seg, room_read):
   case offsetof(struct seg, room_write): return !write && size == 8;
   default: return false;

@@ -33,6 +33,10 @@ void pc_debug_exit(void *pc, int status);
 int pc_add_extras(struct pc *pc);
 int pc_free_slot(const struct pc *pc); /* devfn of the first free PCI slot from 3 on; -ENOSPC, reported */
 
+/* --- pc_sound.c --- */
+int pc_add_adlib(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_sb16(struct pc *pc, const struct board_extra *extra, const char *id);
+
 /* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
 int pc_config_init(struct pc *pc);
 /* The boot order as letters of -boot, into CMOS RAM. -EINVAL, reported. */

@@ -279,10 +279,12 @@ void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
     uint64_t granules = 0;
     for (struct block *b = j->page_blocks[page]; b; b = next) {
       next = *page_link(b, page);
-      if (overlaps(b, pa, size))
-        jit_block_invalidate(j, b);
-      else
+      if (!overlaps(b, pa, size) || jit_patch_site(b, pa, size)) {
         granules |= block_granules(b, page);
+        continue;
+      }
+      jit_note_patch(j, b, pa, size > 4 ? 5 : (uint32_t)size);
+      jit_block_invalidate(j, b);
     }
     j->code_granules[page] = granules;
     if (!j->page_blocks[page])

@@ -97,11 +97,7 @@ static void install_handlers(void) {
 
 static void on_code_write(void *opaque, uint32_t pa, unsigned size) {
   struct machine *m = opaque;
-  struct jit *j = m->cpu[0]->engine_data;
-  j->stat.smc_writes++;
-  if (!(j->code_granules[pa >> 12] & granule_mask(pa, size))) /* beside the code: stacks of DOS, say */
-    return;
-  jit_invalidate_range(j, pa, size);
+  jit_code_written(m->cpu[0]->engine_data, pa, size);
 }
 
 static void on_tlb_flush(struct cpu *cpu, bool keep_global) {

@@ -232,6 +232,7 @@ void gen_exec(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   const struct insn_desc *d = insn_describe(in);
+  DGM_ASSERT(in->base != BASE_EIP);
   uint32_t slot = j->insn_count++;
   j->insns[slot] = *in;
   gen_store_fp_pointers(g);
@@ -314,6 +315,7 @@ static void emit_cold_core(struct gen *g, struct cold *c) {
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   uint32_t slot = j->insn_count++;
+  DGM_ASSERT(g->insns[c->index].base != BASE_EIP);
   j->insns[slot] = g->insns[c->index];
   emit_mov_imm(e, RCX, SLOW_LEFT(gen_left(g)));
   gen_eip(g, R9, g->eip);

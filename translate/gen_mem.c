@@ -66,8 +66,20 @@ void gen_offset_into(struct gen *g, const struct insn *in, int dst) {
   gen_lea(&g->e, dst, gen_guest_mem(in));
 }
 
+/* Linear address of bytes of the instruction itself. They have been fetched: there is nothing to check. */
+static int own_linear(struct gen *g, const struct insn *in) {
+  struct emitter *e = &g->e;
+  gen_eip(g, R8, g->eip + in->disp);
+  if (!(g->mode & MODE_BASE0_CS)) {
+    emit_load(e, RCX, hm_cpu(offsetof(struct cpu, seg[CS].base)));
+    emit_lea(e, R8, hm_index(R8, RCX, 0, 0));
+  }
+  return R8;
+}
+
 int gen_offset(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
+  DGM_ASSERT(in->base != BASE_EIP);
   if (in->base == 0xff && in->index == 0xff) {
     emit_mov_imm(e, R8, in->addrsize == 2 ? in->disp & 0xffff : in->disp);
     return R8;
@@ -232,7 +244,9 @@ void gen_slow_by_core(struct cold *c) { c->kind = COLD_CORE; }
 
 struct cold *gen_modrm_access(struct gen *g, const struct insn *in, unsigned size, enum access access,
                               bool align, gen_op op) {
-  gen_reserve(g, 16);
+  gen_reserve(g, 32);
+  if (in->base == BASE_EIP)
+    return gen_access(g, in, own_linear(g, in), size, access, align, op);
   if (gen_windowed(g) && in->addrsize == 4 && gen_seg_flat(g, in->seg) &&
       !(access != ACCESS_READ && in->seg == CS)) {
     return gen_window_access(g, in, gen_guest_mem(in), op);

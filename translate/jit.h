@@ -57,6 +57,12 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
   uint8_t index;
 };
 
+#define PATCH_SITES 4u
+struct patch_site { /* an immediate operand that the block loads from the guest's memory, see selfmod.c */
+  int16_t off;      /* from the block's first byte */
+  uint8_t size;
+};
+
 struct block {                      /* what jit_find looks at comes first */
   uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
   struct block *hash_next;
@@ -76,6 +82,8 @@ struct block {                      /* what jit_find looks at comes first */
   struct block *page_next[2];      /* lists of blocks with bytes on page pa and on page pa2 */
   uint32_t link_first, link_count; /* direct exits, in jit->links */
   struct link *incoming;
+  struct patch_site patch[PATCH_SITES];
+  uint8_t patch_count;
 } __attribute__((aligned(64)));
 
 #define JIT_HASH (1u << 18)
@@ -112,9 +120,16 @@ struct site_hint {
 #define CODE_STORES 64u
 struct code_store {
   uint32_t key;             /* linear page << 2 | user << 1 | 1; 0 = empty */
+  uint32_t pa;              /* of the page */
   uint64_t addend;          /* from linear address to host address */
   const uint64_t *granules; /* in jit->code_granules */
   const uint8_t *flags;     /* of its struct mem_page */
+};
+
+/* Immediate operands that were stored to, by physical address. */
+#define PATCHES 1024u
+struct patched {
+  uint32_t pa, times;
 };
 
 struct jit {
@@ -167,6 +182,10 @@ struct jit {
   uint64_t rf_icount;    /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
   struct code_store code_store[CODE_STORES];
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
+  uint8_t *slow_host; /* the checked store goes here, unless NULL */
+  uint32_t slow_pa;
+  struct patched patched[PATCHES];
+  bool patched_any;
   uint32_t slow_la;  /* linear address between write check and commit */
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
   bool step_wanted;  /* a host fault: the interpreter shall execute the instruction at EIP */
@@ -211,6 +230,17 @@ bool jit_retry_sites(struct jit *j, const struct block *b);
 /* --- selfmod.c --- */
 void jit_note_code_store(struct jit *j, uint32_t la, uint32_t user); /* stores to this code page are allowed */
 void jit_forget_code_stores(struct jit *j);
+/* The same noted page, or NULL. */
+const struct code_store *jit_find_code_store(const struct jit *j, uint32_t la, uint32_t size, uint32_t user);
+/* A store to a page with code is about to be made: drop the blocks that it changes. */
+void jit_code_written(struct jit *j, uint32_t pa, uint32_t size);
+/* Block b is dropped because of a store to `size` bytes at pa, not made yet. */
+void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t size);
+/* Are the bytes at pa only operands that b loads when it runs? */
+bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size);
+/* Have immediate operands that keep being stored to loaded at run time, by instructions that do that. */
+void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const int16_t *off, unsigned count);
+#define BASE_EIP 0xfe /* insn.base: the operand is at CS:EIP of the instruction + disp; only the generator knows it */
 void jit_make_code_store(struct jit *j, struct emitter *e); /* its stub */
 
 /* --- cache.c --- */

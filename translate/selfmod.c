@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest code that writes where it runs: stores to pages that hold translated code, but beside it.
+ * Guest code that writes where it runs: stores to pages that hold translated code, but beside it, and
+ * operands that are stored to.
  *
  * Such a page has no write entries in the software TLB. The first store to it is checked in C, and noted;
  * those that follow find the note in stub_code_store, which returns the addend that the TLB would have held
@@ -36,10 +37,172 @@ void jit_note_code_store(struct jit *j, uint32_t la, uint32_t user) {
   j->code_store_used = true;
   j->code_store[la >> 12 & (CODE_STORES - 1)] = (struct code_store){
       .key = store_key(la, user),
+      .pa = pa & ~(MEM_PAGE - 1),
       .addend = (uint64_t)(uintptr_t)p->write - (la & ~(MEM_PAGE - 1)),
       .granules = &j->code_granules[pa >> 12],
       .flags = &p->flags,
   };
+}
+
+const struct code_store *jit_find_code_store(const struct jit *j, uint32_t la, uint32_t size, uint32_t user) {
+  const struct code_store *cs = &j->code_store[la >> 12 & (CODE_STORES - 1)];
+  bool good = cs->key == store_key(la, user) && (la & (MEM_PAGE - 1)) + size <= MEM_PAGE &&
+              *cs->flags == (PAGE_CODE | PAGE_CODE_HERE);
+  return good ? cs : NULL;
+}
+
+void jit_code_written(struct jit *j, uint32_t pa, uint32_t size) {
+  j->stat.smc_writes++;
+  if (j->code_granules[pa >> 12] & granule_mask(pa, size)) /* else beside the code: stacks of DOS, say */
+    jit_invalidate_range(j, pa, size);
+}
+
+/* --- patched operands --- */
+
+/*
+ * Code that keeps changing an immediate operand of an instruction is not translated again and again: the
+ * instruction becomes one that does the same with an operand in memory, which is the immediate itself. Stores
+ * to it leave the block alone.
+ */
+#define PATCHES_APPLIED 2u /* stores, until that is done */
+
+static struct patched *patched_at(struct jit *j, uint32_t pa) {
+  return &j->patched[(pa * 0x9e3779b1u) >> 22 & (PATCHES - 1)];
+}
+
+/* The same instruction with a memory operand instead of its immediate: opcode and ModRM.reg. False: there is
+ * none. */
+struct variant {
+  unsigned map, opcode, reg, size;
+};
+static bool find_variant(const struct insn *in, struct variant *x) {
+  bool wide = in->opcode & 1, reg_form = in->has_modrm && in->mod == 3;
+  if (in->lock || in->rep)
+    return false;
+  *x = (struct variant){.reg = in->rm, .size = wide ? in->opsize : 1u};
+  if (in->map == MAP_1 && (in->opcode & 0xf0) == 0xb0) { /* MOV r, imm */
+    wide = in->opcode & 8;
+    *x = (struct variant){0, wide ? 0x8b : 0x8a, in->opcode & 7, wide ? in->opsize : 1u};
+    return true;
+  }
+  if (in->map != MAP_1)
+    return false;
+  switch (in->opcode) {
+  case 0xc6:
+  case 0xc7: /* MOV */ x->opcode = 0x8a | wide; return reg_form;
+  case 0x80:
+  case 0x81: /* arithmetic */ x->opcode = in->reg << 3 | 2 | wide; return reg_form;
+  case 0xa8:
+  case 0xa9: /* TEST */
+    x->opcode = 0x84 | wide;
+    x->reg = EAX;
+    return true;
+  case 0xf6:
+  case 0xf7: x->opcode = 0x84 | wide; return reg_form && in->reg == 0;
+  case 0x69: /* IMUL */
+    x->map = 1;
+    x->opcode = 0xaf;
+    return reg_form && in->reg == in->rm;
+  default: /* arithmetic with the accumulator */
+    x->opcode = (in->opcode & 0x38) | 2 | wide;
+    x->reg = EAX;
+    return in->opcode < 0x40 && (in->opcode & 6) == 4;
+  }
+}
+
+static bool make_variant(struct insn *out, const struct insn *in, const struct variant *x, bool code32,
+                         uint64_t features) {
+  uint8_t bytes[INSN_MAX] = {0};
+  unsigned n = 0;
+  if ((in->opsize == 4) != code32)
+    bytes[n++] = 0x66;
+  if (!code32)
+    bytes[n++] = 0x67;
+  if (x->map)
+    bytes[n++] = 0x0f;
+  bytes[n++] = (uint8_t)x->opcode;
+  bytes[n++] = (uint8_t)(x->reg << 3 | 5); /* [disp32] */
+  if (insn_decode(out, bytes, INSN_MAX, code32, features) != INSN_OK)
+    return false;
+  out->length = in->length;
+  out->seg = CS;
+  out->base = BASE_EIP;
+  out->disp = in->length - x->size;
+  return true;
+}
+
+void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t size) {
+  const struct mem_page *page = &j->cpu->machine->mem->page[b->pa >> 12];
+  int off = (int)(pa - b->pa), start = INT16_MIN;
+  if (b->pa2 != NO_PAGE || size > 4 || !page->read)
+    return;
+  for (uint32_t i = 0; i < b->map_count; i++) {
+    int at = j->maps[b->map_first + i].eip_off;
+    if (at <= off && at > start)
+      start = at;
+  }
+  uint32_t from = (b->pa & (MEM_PAGE - 1)) + (uint32_t)start, avail = MEM_PAGE - from;
+  struct insn in;
+  struct variant x;
+  if (from >= MEM_PAGE || insn_decode(&in, page->read + from, avail < INSN_MAX ? avail : INSN_MAX,
+                                      b->mode & MODE_CODE32, j->cpu->features) != INSN_OK)
+    return;
+  if (!find_variant(&in, &x))
+    return;
+  int operand = start + in.length - (int)x.size;
+  if (off < operand || off + (int)size > operand + (int)x.size)
+    return;
+  struct patched *p = patched_at(j, b->pa + (uint32_t)operand);
+  if (p->pa != b->pa + (uint32_t)operand)
+    *p = (struct patched){b->pa + (uint32_t)operand, 0};
+  p->times++;
+  j->patched_any = true;
+}
+
+bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size) {
+  for (unsigned i = 0; i < b->patch_count; i++) {
+    uint32_t at = b->pa + (uint32_t)(int32_t)b->patch[i].off;
+    if (pa >= at && pa + size <= (uint64_t)at + b->patch[i].size)
+      return true;
+  }
+  return false;
+}
+
+/* Are bytes from .. from + size - 1 part of instruction k only, and of others at its address? */
+static bool only_in(const struct insn *insns, const int16_t *off, unsigned count, unsigned k, int from,
+                    int size) {
+  for (unsigned i = 0; i < count; i++)
+    if (off[i] != off[k] && off[i] < from + size && from < off[i] + insns[i].length)
+      return false;
+  return true;
+}
+
+static bool add_site(struct block *b, int off, unsigned size) {
+  for (unsigned i = 0; i < b->patch_count; i++)
+    if (b->patch[i].off == off)
+      return true;
+  if (b->patch_count == PATCH_SITES)
+    return false;
+  b->patch[b->patch_count++] = (struct patch_site){(int16_t)off, (uint8_t)size};
+  return true;
+}
+
+void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const int16_t *off,
+                       unsigned count) {
+  if (!j->patched_any || b->pa2 != NO_PAGE)
+    return;
+  for (unsigned i = 0; i < count; i++) {
+    struct variant x;
+    struct insn in;
+    if (!find_variant(&insns[i], &x))
+      continue;
+    int at = off[i] + insns[i].length - (int)x.size;
+    const struct patched *p = patched_at(j, b->pa + (uint32_t)at);
+    if (p->pa == b->pa + (uint32_t)at && p->times >= PATCHES_APPLIED &&
+        only_in(insns, off, count, i, at, (int)x.size) &&
+        make_variant(&in, &insns[i], &x, b->mode & MODE_CODE32, j->cpu->features) && add_site(b, at, x.size))
+      insns[i] = in;
+  }
 }
 
 /* --- the stub --- */

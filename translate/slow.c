@@ -68,7 +68,16 @@ uint32_t jit_slow_write_check(struct cpu *cpu, uint32_t la, uint32_t info) {
   if ((info & SLOW_ALIGN) && (la & 15))
     cpu_raise_error(cpu, EXC_GP, 0);
   uint32_t user = cpu->mode & MODE_USER ? 1 : 0;
+  const struct code_store *cs = jit_find_code_store(j, la, size, user);
   j->slow_la = la;
+  j->slow_host = NULL;
+  if (cs) {
+    j->slow_host = (uint8_t *)(uintptr_t)(cs->addend + la);
+    j->slow_pa = cs->pa | (la & (MEM_PAGE - 1));
+    if (info & SLOW_RMW)
+      memcpy(cpu->membuf, j->slow_host, size);
+    return 1;
+  }
   linear_check_write(cpu, la, size, cpu->mode & MODE_USER);
   jit_note_code_store(j, la, user);
   if (info & SLOW_RMW)
@@ -81,7 +90,13 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la, uint32_t info) {
   (void)la; /* the operation may have changed R8 */
   sync_count(cpu, info);
   uint64_t before = j->stat.invalidated;
-  linear_write_block(cpu, j->slow_la, cpu->membuf, info & 63, cpu->mode & MODE_USER);
+  uint32_t size = info & 63;
+  if (j->slow_host) {
+    jit_code_written(j, j->slow_pa, size);
+    memcpy(j->slow_host, cpu->membuf, size);
+  } else {
+    linear_write_block(cpu, j->slow_la, cpu->membuf, size, cpu->mode & MODE_USER);
+  }
   if (j->stat.invalidated == before && !j->flush_wanted && !must_leave(cpu))
     return 1;
   cpu->budget += left_of(info) - 1;

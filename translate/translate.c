@@ -197,6 +197,7 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   b->insns = (uint8_t)scan.count;
   b->map_first = j->map_count;
   b->link_first = j->link_count;
+  jit_apply_patches(j, b, scan.insn, scan.off, scan.count);
   if (log_on(LOG_IN_ASM))
     dump_guest(b, scan.insn, scan.off, scan.count);
 

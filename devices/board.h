@@ -33,6 +33,8 @@ struct board_extra { /* one of them on this board */
   struct block *block; /* DRIVER_BLOCK */
 };
 
+enum board_vga { BOARD_VGA_NONE, BOARD_VGA_STD, BOARD_VGA_CIRRUS };
+
 struct board_config {
   const char *bios_path; /* -bios; NULL = found in bios_dirs ("bios-256k.bin") */
   const char *bios_dirs[4]; /* -L, then the directory that configure found */
@@ -48,7 +50,7 @@ struct board_config {
   const char *boot_once; /* the same for the first boot only; NULL: none */
   bool boot_menu;
   const char *kernel, *initrd, *append;
-  bool vga; /* std VGA; false with -vga none */
+  enum board_vga vga;
   struct board_extra extra[BOARD_EXTRAS]; /* -device, -nic and so on */
   unsigned extra_count;
   bool hpet;

@@ -15,6 +15,7 @@
 #include "core/segment.h"
 #include "devices/apic.h"
 #include "devices/debugcon.h"
+#include "devices/display/cirrus.h"
 #include "devices/display/vga.h"
 #include "devices/dma8237.h"
 #include "devices/fdc82077.h"
@@ -422,17 +423,22 @@ static int add_disks(struct pc *pc) {
 }
 
 static int add_display(struct pc *pc) {
+  static const struct {
+    const struct device_class *cls;
+    const char *firmware;
+  } adapters[] = {[BOARD_VGA_STD] = {&vga_class, "vgabios-stdvga.bin"},
+                  [BOARD_VGA_CIRRUS] = {&cirrus_class, "vgabios-cirrus.bin"}};
   char rom[4096];
-  if (!pc->config.vga)
+  if (pc->config.vga == BOARD_VGA_NONE)
     return 0;
-  bool found = firmware_find("vgabios-stdvga.bin", pc->config.bios_dirs, 4, rom, sizeof rom);
-  if (!found) {
-    error_report("no video firmware: vgabios-stdvga.bin is in none of the -L directories; install the "
-                 "package seabios");
+  const char *firmware = adapters[pc->config.vga].firmware;
+  if (!firmware_find(firmware, pc->config.bios_dirs, 4, rom, sizeof rom)) {
+    error_report("no video firmware: %s is in none of the -L directories; install the package seabios",
+                 firmware);
     return -ENOENT;
   }
   pc->vga =
-      add(pc, &vga_class,
+      add(pc, adapters[pc->config.vga].cls,
           &(struct device_args){
               .id = "vga",
               .config = &(struct vga_config){

@@ -130,6 +130,8 @@ static void bar_unmap(struct pci_bus *bus, struct pci_bar *bar) {
     return;
   }
   mem_unmap(bus->mem, bar->addr, bar->size);
+  if (bar->moved)
+    bar->moved(bar->opaque);
   for (int devfn = 0; devfn < 256; devfn++)
     for (int n = 0; bus->func[devfn] && n <= BAR_ROM; n++) {
       struct pci_bar *other = bar_of(bus->func[devfn], n);
@@ -162,6 +164,8 @@ static void bar_map(struct pci_bus *bus, struct pci_func *f, int n, uint32_t add
     bar->mapped = true;
   } else {
     bar->mapped = mem_map_mmio(bus->mem, addr, bar->size, bar->mmio_ops, bar->opaque, f->name) == 0;
+    if (bar->moved)
+      bar->moved(bar->opaque);
   }
   log_print(LOG_PCI, "pci: %s: BAR%d %s %#x\n", f->name, n, bar->mapped ? "mapped at" : "cannot be mapped at",
             addr);

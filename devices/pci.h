@@ -26,6 +26,8 @@ struct pci_bar {
   const struct mmio_ops *mmio_ops;
   struct mem_block *block; /* RAM-like BAR (VRAM) */
   void *opaque;
+  /* With mmio_ops: told that the BAR was mapped or unmapped, so that its owner can lay memory over a part. */
+  void (*moved)(void *opaque);
 };
 
 struct pci_func {

@@ -142,10 +142,14 @@ static int opt_bios_dir(struct option_parser *p, const char *arg) {
   return 0;
 }
 static int opt_vga(struct option_parser *p, const char *arg) {
-  if (strcmp(arg, "std") && strcmp(arg, "none"))
-    return option_error(p, "-vga %s: the choices are std and none", arg);
-  p->o->vga = !strcmp(arg, "std");
-  return 0;
+  static const char *const names[] = {
+      [BOARD_VGA_NONE] = "none", [BOARD_VGA_STD] = "std", [BOARD_VGA_CIRRUS] = "cirrus"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!strcmp(arg, names[i])) {
+      p->o->vga = (enum board_vga)i;
+      return 0;
+    }
+  return option_error(p, "-vga %s: the choices are std, cirrus and none", arg);
 }
 static int opt_serial(struct option_parser *p, const char *arg) {
   if (p->o->serial_count >= OPTIONS_SERIALS)
@@ -292,7 +296,7 @@ static const struct option_row rows[] = {
      true},
     {{"soundhw", "CARD,...", NULL}, option_soundhw, true},
     {{"version", NULL, "print the version"}, opt_version, true},
-    {{"vga", "std|none", "display adapter"}, opt_vga, false},
+    {{"vga", "std|cirrus|none", "display adapter"}, opt_vga, false},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -375,7 +379,7 @@ static void set_defaults(struct options *o) {
   *o = (struct options){
       .ram_mb = 128,
       .mhz = 100,
-      .vga = true,
+      .vga = BOARD_VGA_STD,
       .rtc_base = (time_t)-1,
   };
 }

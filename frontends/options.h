@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "devices/board.h"
+
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DRIVES 6 /* four IDE, two floppy */
 #define OPTIONS_AUDIODEVS 4
@@ -67,7 +69,7 @@ struct options {
   bool snapshot;
   const char *kernel, *initrd, *append;
   const char *bios, *bios_dir; /* -bios, -L */
-  bool vga;
+  enum board_vga vga;
   const char *serial[OPTIONS_SERIALS]; /* channel specifications; NULL: none */
   unsigned serial_count;
   const char *parallel, *debugcon;

@@ -31,8 +31,11 @@ static void timing_compute(struct vga *v) {
   struct vga_timing *t = &v->timing;
   int64_t hz = (v->misc >> 2 & 3) == 1 ? 28322000 : 25175000;
   uint32_t dots = v->seq[1] & 1 ? 8 : 9, scale = v->crtc[0x17] & 4 ? 2 : 1;
+  int64_t programmed = v->ext && v->ext->dot_clock ? v->ext->dot_clock(v) : 0;
 
   v->timing_stale = false;
+  if (programmed)
+    hz = programmed;
   if (v->seq[1] & 8)
     hz /= 2;
   t->char_count = v->crtc[0] + 5u;
@@ -177,8 +180,11 @@ static bool port_decoded(const struct vga *v, unsigned port) {
 }
 
 uint8_t vga_port_read(struct vga *v, unsigned port) {
+  uint8_t value;
   if (!port_decoded(v, port))
     return 0xff;
+  if (v->ext && v->ext->port_read && v->ext->port_read(v, port, &value))
+    return value;
   switch (port) {
   case 0x3c0: return v->attr_index;
   case 0x3c1: return v->attr[v->attr_index & 0x1f];
@@ -206,6 +212,8 @@ uint8_t vga_port_read(struct vga *v, unsigned port) {
 
 void vga_port_write(struct vga *v, unsigned port, uint8_t value) {
   if (!port_decoded(v, port))
+    return;
+  if (v->ext && v->ext->port_write && v->ext->port_write(v, port, value))
     return;
   switch (port) {
   case 0x3c0:
@@ -265,8 +273,7 @@ static const struct io_ops color_ops = {color_read, color_write, 1};
 
 /* --- device --- */
 
-static void vga_reset(struct device *dev) {
-  struct vga *v = DEVICE(struct vga, dev);
+void vga_reset_core(struct vga *v) {
   v->misc = v->feature = v->enable = 0;
   v->seq_index = v->crtc_index = v->gc_index = v->attr_index = 0;
   memset(v->seq, 0, sizeof v->seq);
@@ -278,14 +285,19 @@ static void vga_reset(struct device *dev) {
   v->dac_mask = 0xff;
   v->dac_read = v->dac_write = v->dac_state = v->dac_step = 0;
   v->latch = 0;
-  vbe_reset(v);
   mem_block_clear(v->vram);
   mem_log_mark(v->vram, 0, v->vram_size);
   v->timing_stale = v->palette_stale = v->redraw_all = true;
   vga_window_update(v);
-  vga_map_window(dev);
+  vga_map_window(&v->dev);
   if (v->pci.bus)
     pci_func_reset(&v->pci);
+}
+
+static void vga_reset(struct device *dev) {
+  struct vga *v = DEVICE(struct vga, dev);
+  vbe_reset(v);
+  vga_reset_core(v);
 }
 
 static struct mem_block *rom_load(struct mem *mem, const char *path) {
@@ -308,14 +320,16 @@ static struct mem_block *rom_load(struct mem *mem, const char *path) {
   return block;
 }
 
-/* A restored snapshot (all 256 bytes "written"): derive anew what is not saved. */
-static void vga_config_written(struct pci_func *f, uint32_t offset, int size) {
-  struct vga *v = f->opaque;
-  if (offset != 0 || size != 256)
-    return;
+void vga_restored(struct vga *v) {
   v->timing_stale = v->palette_stale = v->redraw_all = true;
   vga_window_update(v);
   vga_map_window(&v->dev);
+}
+
+/* A restored snapshot: all 256 bytes are "written". */
+static void vga_config_written(struct pci_func *f, uint32_t offset, int size) {
+  if (offset == 0 && size == 256)
+    vga_restored(f->opaque);
 }
 
 static int vga_init_pci(struct vga *v, const struct vga_config *config) {
@@ -334,12 +348,12 @@ static int vga_init_pci(struct vga *v, const struct vga_config *config) {
   return pci_register(config->pci, &v->pci, config->devfn ? config->devfn : 0x10);
 }
 
-static int vga_init(struct device *dev, const struct device_args *args) {
-  struct vga *v = DEVICE(struct vga, dev);
-  const struct vga_config *config = args->config;
+int vga_init_core(struct vga *v, const struct vga_config *config, const struct vga_ext *ext) {
+  struct device *dev = &v->dev;
   int error;
 
   DGM_ASSERT(config);
+  v->ext = ext;
   v->vram_size = config->vram_size ? config->vram_size : VRAM_DEFAULT;
   if (v->vram_size < VRAM_MIN || v->vram_size > VRAM_MAX || (v->vram_size & (v->vram_size - 1))) {
     error_report("video memory must be a power of two from 256 KB to 64 MB");
@@ -357,44 +371,33 @@ static int vga_init(struct device *dev, const struct device_args *args) {
       return -ENOENT;
   }
   if ((error = io_map(dev->io, 0x3b0, 12, &mono_ops, v, "vga")) ||
-      (error = io_map(dev->io, 0x3c0, 32, &color_ops, v, "vga")) ||
-      (error = io_map(dev->io, 0x1ce, 4, &vbe_port_ops, v, "vga")))
-    return error;
-  if (config->pci && (error = vga_init_pci(v, config)))
+      (error = io_map(dev->io, 0x3c0, 32, &color_ops, v, "vga")))
     return error;
   if (config->display)
     *config->display = &v->display;
+  return 0;
+}
+
+static int vga_init(struct device *dev, const struct device_args *args) {
+  struct vga *v = DEVICE(struct vga, dev);
+  const struct vga_config *config = args->config;
+  int error = vga_init_core(v, config, NULL);
+
+  if (error || (error = io_map(dev->io, 0x1ce, 4, &vbe_port_ops, v, "vga")))
+    return error;
+  if (config->pci && (error = vga_init_pci(v, config)))
+    return error;
   vga_reset(dev);
   return 0;
 }
 
-static void vga_destroy(struct device *dev) { vga_draw_free(DEVICE(struct vga, dev)); }
+void vga_destroy(struct device *dev) { vga_draw_free(DEVICE(struct vga, dev)); }
 
 static const struct field vga_fields[] = {
-    FIELD(U8, struct vga, misc),
-    FIELD(U8, struct vga, feature),
-    FIELD(U8, struct vga, enable),
-    FIELD(U8, struct vga, seq_index),
-    FIELD_ARRAY(U8, struct vga, seq),
-    FIELD(U8, struct vga, crtc_index),
-    FIELD_ARRAY(U8, struct vga, crtc),
-    FIELD(U8, struct vga, gc_index),
-    FIELD_ARRAY(U8, struct vga, gc),
-    FIELD(U8, struct vga, attr_index),
-    FIELD_ARRAY(U8, struct vga, attr),
-    FIELD(BOOL, struct vga, attr_data),
-    FIELD(U8, struct vga, dac_mask),
-    FIELD(U8, struct vga, dac_write),
-    FIELD(U8, struct vga, dac_read),
-    FIELD(U8, struct vga, dac_state),
-    FIELD(U8, struct vga, dac_step),
-    FIELD_ARRAY(U8, struct vga, dac_latch),
-    FIELD_BUFFER(struct vga, dac),
+    VGA_FIELDS,
     FIELD(U16, struct vga, vbe_index),
     FIELD_ARRAY(U16, struct vga, vbe),
     FIELD(U8, struct vga, vbe_data_low),
-    FIELD(U32, struct vga, latch),
-    FIELD_BUFFER(struct vga, pci.config),
     FIELDS_END,
 };
 

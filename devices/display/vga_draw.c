@@ -14,7 +14,9 @@
 
 #include "devices/display/vga_state.h"
 
-#define LINE_MAX 8192 /* colour indices of one line, with room for a panned-in character */
+#define LINE_MAX                                                                                             \
+  16384 /* colour indices of one line, with room for a panned-in character; or packed pixels                 \
+         */
 #define HEIGHT_MAX 2048
 #define WIDTH_MIN 128
 #define HEIGHT_MIN 60
@@ -114,8 +116,11 @@ static void frame_compute(const struct vga *v, struct vga_frame *f) {
     frame_vbe(v, f);
   else
     frame_vga(v, f);
+  if (v->ext && v->ext->frame)
+    v->ext->frame(v, f);
   bool unlikely = f->width < WIDTH_MIN || f->height < HEIGHT_MIN; /* not programmed yet, or half of it */
-  if (unlikely || (v->seq[1] & 0x20) || !(v->attr_index & 0x20)) {
+  bool lit = v->ext && v->ext->packed_lit && f->kind >= VGA_VBE8;
+  if (unlikely || (!lit && (v->seq[1] & 0x20)) || !(v->attr_index & 0x20)) {
     const struct surface *s = &v->display.surface;
     memset(f, 0, sizeof *f); /* keep the size: windows need not follow every step of a mode change */
     f->kind = VGA_BLANK;
@@ -277,10 +282,9 @@ static void line_vga(struct vga *v, uint32_t *dst, uint32_t ma, uint32_t row, ui
   }
 }
 
-static void line_vbe(struct vga *v, uint32_t *dst, uint32_t offset) {
+static void line_vbe(struct vga *v, uint32_t *dst, const uint8_t *src) {
   const struct vga_frame *f = &v->frame;
-  const uint8_t *src = v->vram->host + offset;
-  int width = f->width;
+  int width = f->width / (int)f->xdup;
   uint16_t word;
 
   switch (f->kind) {
@@ -308,6 +312,9 @@ static void line_vbe(struct vga *v, uint32_t *dst, uint32_t offset) {
     break;
   default: memcpy(dst, src, (size_t)width * 4); break;
   }
+  if (f->xdup == 2)
+    for (int i = width - 1; i >= 0; i--)
+      dst[2 * i] = dst[2 * i + 1] = dst[i];
 }
 
 /* --- a frame --- */
@@ -380,11 +387,23 @@ static uint32_t text_prepare(struct vga *v) {
   return cursor_before;
 }
 
-struct changed_lines {
-  int first, last;
-};
+static bool line_in(const struct vga_lines *lines, int y) { return y >= lines->first && y <= lines->last; }
 
-static void frame_draw_vga(struct vga *v, struct changed_lines *changed) {
+/* Is an overlay to be drawn on line y, or to be wiped from it? */
+static bool line_overlaid(const struct vga *v, int y) {
+  return line_in(&v->overlay[0], y) || line_in(&v->overlay[1], y);
+}
+
+static void line_changed(struct vga *v, struct vga_lines *changed, int y) {
+  struct surface *s = &v->display.surface;
+  if (v->ext && v->ext->overlay)
+    v->ext->overlay(v, &v->frame, s->pixels + (size_t)y * (size_t)s->stride, y);
+  if (changed->first < 0)
+    changed->first = y;
+  changed->last = y;
+}
+
+static void frame_draw_vga(struct vga *v, struct vga_lines *changed) {
   const struct vga_frame *f = &v->frame;
   struct surface *s = &v->display.surface;
   bool text = f->kind == VGA_TEXT, before_drawn = false;
@@ -395,12 +414,14 @@ static void frame_draw_vga(struct vga *v, struct changed_lines *changed) {
 
   for (int y = 0; y < f->height; y++) {
     uint32_t *dst = s->pixels + (size_t)y * (size_t)s->stride, row_key = interleaved ? row : 0;
-    if (y > 0 && ma == before_ma && row_key == before_row && pan == before_pan) {
+    bool overlaid = line_overlaid(v, y);
+    if (y > 0 && ma == before_ma && row_key == before_row && pan == before_pan && !overlaid &&
+        !line_in(&v->overlaid, y - 1)) {
       if (before_drawn)
         memcpy(dst, dst - s->stride, (size_t)f->width * 4);
     } else {
       uint32_t first = plane_offset(f, ma, row), last = plane_offset(f, ma + row_end, row);
-      before_drawn = v->redraw_all || last < first || pages_dirty(v, first * 4, last * 4 + 3);
+      before_drawn = v->redraw_all || overlaid || last < first || pages_dirty(v, first * 4, last * 4 + 3);
       if (text && cursor_before != v->cursor_drawn)
         before_drawn |= cursor_in(cursor_before, ma, row_end) || cursor_in(v->cursor_drawn, ma, row_end);
       if (before_drawn)
@@ -409,11 +430,8 @@ static void frame_draw_vga(struct vga *v, struct changed_lines *changed) {
       before_row = row_key;
       before_pan = pan;
     }
-    if (before_drawn) {
-      if (changed->first < 0)
-        changed->first = y;
-      changed->last = y;
-    }
+    if (before_drawn)
+      line_changed(v, changed, y);
     if ((uint32_t)y == f->line_compare) {
       ma = row = repeat = 0;
       if (f->split_unpanned)
@@ -432,23 +450,55 @@ static void frame_draw_vga(struct vga *v, struct changed_lines *changed) {
   }
 }
 
-static void frame_draw_vbe(struct vga *v, struct changed_lines *changed) {
-  const struct vga_frame *f = &v->frame;
-  struct surface *s = &v->display.surface;
+static uint32_t packed_length(const struct vga_frame *f) {
   static const uint8_t bytes[] = {
       [VGA_VBE8] = 1, [VGA_VBE15] = 2, [VGA_VBE16] = 2, [VGA_VBE24] = 3, [VGA_VBE32] = 4};
-  uint32_t length = (uint32_t)f->width * bytes[f->kind];
+  return (uint32_t)f->width / f->xdup * bytes[f->kind];
+}
 
+/* Packed pixels of a line; memory wraps around. */
+static const uint8_t *packed_line(struct vga *v, uint32_t offset, uint32_t length) {
+  uint32_t room = v->vram_size - offset;
+  if (length <= room)
+    return v->vram->host + offset;
+  memcpy(v->pixel_line, v->vram->host + offset, room);
+  memcpy(v->pixel_line + room, v->vram->host, length - room);
+  return v->pixel_line;
+}
+
+static bool packed_dirty(const struct vga *v, uint32_t offset, uint32_t length) {
+  if (length <= v->vram_size - offset)
+    return pages_dirty(v, offset, offset + length - 1);
+  return pages_dirty(v, offset, v->vram_size - 1) || pages_dirty(v, 0, length - (v->vram_size - offset) - 1);
+}
+
+static uint32_t packed_offset(const struct vga *v, const struct vga_frame *f, uint32_t y) {
+  bool below = y > f->line_compare;
+  uint32_t row = (below ? y - f->line_compare - 1 : y) / f->ydup;
+  return ((below ? 0 : f->start) + row * f->pitch) & (v->vram_size - 1);
+}
+
+static void frame_draw_vbe(struct vga *v, struct vga_lines *changed) {
+  const struct vga_frame *f = &v->frame;
+  struct surface *s = &v->display.surface;
+  uint32_t length = packed_length(f);
+
+  DGM_ASSERT(length <= LINE_MAX && length <= v->vram_size);
   for (int y = 0; y < f->height; y++) {
-    uint32_t offset = f->start + (uint32_t)y * f->pitch;
-    DGM_ASSERT(offset + length <= v->vram_size); /* vbe_settle saw to it */
-    if (!v->redraw_all && !pages_dirty(v, offset, offset + length - 1))
+    uint32_t offset = packed_offset(v, f, (uint32_t)y);
+    if (!v->redraw_all && !line_overlaid(v, y) && !packed_dirty(v, offset, length))
       continue;
-    line_vbe(v, s->pixels + (size_t)y * (size_t)s->stride, offset);
-    if (changed->first < 0)
-      changed->first = y;
-    changed->last = y;
+    line_vbe(v, s->pixels + (size_t)y * (size_t)s->stride, packed_line(v, offset, length));
+    line_changed(v, changed, y);
   }
+}
+
+/* Collect the dirty marks of all that a frame of packed pixels may show. */
+static bool packed_collect(struct vga *v, const struct vga_frame *f) {
+  uint64_t last = f->start + (uint64_t)f->pitch * (uint32_t)(f->height - 1) + packed_length(f) - 1;
+  if (f->line_compare < (uint32_t)f->height || last >= v->vram_size)
+    return dirty_collect(v, 0, v->vram_size - 1);
+  return dirty_collect(v, f->start, (uint32_t)last);
 }
 
 static bool surface_resize(struct vga *v) {
@@ -472,7 +522,7 @@ static bool surface_resize(struct vga *v) {
 
 static bool display_refresh(struct display *d, int *x, int *y, int *w, int *h) {
   struct vga *v = d->opaque;
-  struct changed_lines changed = {-1, -1};
+  struct vga_lines changed = {-1, -1};
   struct vga_frame now;
 
   frame_compute(v, &now);
@@ -484,11 +534,14 @@ static bool display_refresh(struct display *d, int *x, int *y, int *w, int *h) {
     return false;
   if (v->palette_stale)
     palette_compute(v);
+  v->overlay[0] = v->overlay[1] = v->overlaid = (struct vga_lines){0, -1};
+  if (v->ext && v->ext->overlay_update)
+    v->ext->overlay_update(v, &v->frame);
   switch (now.kind) {
   case VGA_BLANK:
     if (v->redraw_all) {
       memset(d->surface.pixels, 0, (size_t)now.width * (size_t)now.height * 4);
-      changed = (struct changed_lines){0, now.height - 1};
+      changed = (struct vga_lines){0, now.height - 1};
     }
     break;
   case VGA_TEXT:
@@ -499,13 +552,9 @@ static bool display_refresh(struct display *d, int *x, int *y, int *w, int *h) {
     dirty_collect(v, 0, now.plane_mask * 4 + 3);
     frame_draw_vga(v, &changed);
     break;
-  default: {
-    uint32_t last = now.start + now.pitch * (uint32_t)now.height - 1;
-    if (last >= v->vram_size)
-      last = v->vram_size - 1;
-    if (dirty_collect(v, now.start, last) || v->redraw_all)
+  default:
+    if (packed_collect(v, &now) || v->redraw_all || v->overlay[0].last >= 0 || v->overlay[1].last >= 0)
       frame_draw_vbe(v, &changed);
-  }
   }
   v->redraw_all = false;
   *x = 0;

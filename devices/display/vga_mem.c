@@ -13,7 +13,10 @@
 
 #include "devices/display/vga_state.h"
 
-#define HEAT_TO_MAP 64 /* plain accesses before pages are mapped: a mapping costs a TLB flush */
+/* Plain accesses before pages are mapped: a mapping costs a TLB flush. */
+#define HEAT_TO_MAP 64
+#define HEAT_MAX 4096 /* for who keeps needing the handlers back */
+#define BANK_SIZE 0x8000u
 
 /* bit p -> byte p all ones */
 static const uint32_t spread_table[16] = {
@@ -62,11 +65,11 @@ static uint32_t planar_result(const struct vga *v, uint8_t value) {
   }
 }
 
-static void planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
+void vga_planar_write(struct vga *v, uint32_t plane_offset, uint32_t planes, uint8_t value) {
   vram_put(v, plane_offset, planes, planar_result(v, value));
 }
 
-static uint8_t planar_read(struct vga *v, uint32_t plane_offset, unsigned plane) {
+uint8_t vga_planar_read(struct vga *v, uint32_t plane_offset, unsigned plane) {
   v->latch = vram_get(v, plane_offset);
   if (!(v->gc[5] & 8))
     return (uint8_t)(v->latch >> (8 * plane));
@@ -78,36 +81,42 @@ static uint8_t planar_read(struct vga *v, uint32_t plane_offset, unsigned plane)
 /* Odd/even: A0 chooses the plane and the address bit comes from A16 instead. */
 static uint32_t odd_even_offset(uint32_t addr) { return (addr & ~1u & 0xffff) | (addr >> 16 & 1); }
 
+static inline uint32_t bank_of(const struct vga *v, uint32_t addr) { return v->win_offset[addr >> 15 & 1]; }
+
 static uint8_t window_read8(struct vga *v, uint32_t addr) {
-  addr += v->win_offset;
+  addr += bank_of(v, addr);
+  if (v->ext_window)
+    return v->ext->read8(v, addr);
   if (v->linear)
     return v->vram->host[addr & (v->vram_size - 1)];
   if (v->seq[4] & 8)
-    return planar_read(v, addr >> 2, addr & 3);
+    return vga_planar_read(v, addr >> 2, addr & 3);
   if (v->gc[5] & 0x10)
-    return planar_read(v, odd_even_offset(addr), (v->gc[4] & 2) | (addr & 1));
-  return planar_read(v, addr, v->gc[4] & 3);
+    return vga_planar_read(v, odd_even_offset(addr), (v->gc[4] & 2) | (addr & 1));
+  return vga_planar_read(v, addr, v->gc[4] & 3);
 }
 
 static void window_write8(struct vga *v, uint32_t addr, uint8_t value) {
-  addr += v->win_offset;
-  if (v->linear) {
+  addr += bank_of(v, addr);
+  if (v->ext_window) {
+    v->ext->write8(v, addr, value);
+  } else if (v->linear) {
     addr &= v->vram_size - 1;
     v->vram->host[addr] = value;
     v->vram->log[addr / MEM_PAGE] = 1;
   } else if (v->seq[4] & 8) {
-    planar_write(v, addr >> 2, v->map_mask & 0xffu << (8 * (addr & 3)), value);
+    vga_planar_write(v, addr >> 2, v->map_mask & 0xffu << (8 * (addr & 3)), value);
   } else if (!(v->seq[4] & 4)) {
-    planar_write(v, odd_even_offset(addr), v->map_mask & (addr & 1 ? 0xff00ff00u : 0x00ff00ffu), value);
+    vga_planar_write(v, odd_even_offset(addr), v->map_mask & (addr & 1 ? 0xff00ff00u : 0x00ff00ffu), value);
   } else {
-    planar_write(v, addr, v->map_mask, value);
+    vga_planar_write(v, addr, v->map_mask, value);
   }
 }
 
 static void window_map(struct vga *v);
 
 static inline void window_heat(struct vga *v) {
-  if (v->direct_ok && !v->direct && ++v->heat >= HEAT_TO_MAP)
+  if (v->direct_ok && !v->direct && ++v->heat >= v->heat_limit)
     window_map(v);
 }
 
@@ -118,10 +127,10 @@ static inline bool writes_plainly(const struct vga *v) {
 
 /* Text as everybody writes it: a character and its attribute at an even address, to planes 0 and 1. */
 static inline bool write_cell(struct vga *v, uint32_t addr, uint16_t value) {
-  if (v->linear || (v->seq[4] & 12) || (addr & 1) || addr + 1 >= v->win_size || !writes_plainly(v) ||
-      (v->map_mask & 0xffff) != 0xffff || (v->map_mask >> 16))
+  if (v->linear || v->ext_window || (v->seq[4] & 12) || (addr & 1) || addr + 1 >= v->win_size ||
+      !writes_plainly(v) || (v->map_mask & 0xffff) != 0xffff || (v->map_mask >> 16))
     return false;
-  uint32_t at = (odd_even_offset(addr + v->win_offset) & v->plane_wrap) * 4;
+  uint32_t at = (odd_even_offset(addr + bank_of(v, addr)) & v->plane_wrap) * 4;
   memcpy(v->vram->host + at, &value, 2);
   v->vram->log[at / MEM_PAGE] = 1;
   return true;
@@ -155,9 +164,10 @@ void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value) {
 static bool window_fill(void *opaque, uint32_t offset, int size, uint64_t value, uint32_t count) {
   struct vga *v = opaque;
   uint32_t addr = offset - v->win_base, bytes = count * (uint32_t)size;
-  if (v->direct_ok || v->linear || (v->seq[4] & 12) != 4 || addr >= v->win_size || bytes > v->win_size - addr)
+  if (v->direct_ok || v->linear || v->ext_window || (v->seq[4] & 12) != 4 || addr >= v->win_size ||
+      bytes > v->win_size - addr || v->win_offset[0] != v->win_offset[1])
     return false;
-  uint32_t at = (addr + v->win_offset) & v->plane_wrap, first = value & 0xff;
+  uint32_t at = (addr + v->win_offset[0]) & v->plane_wrap, first = value & 0xff;
   if (bytes > v->plane_wrap + 1 - at || value != (first * 0x0101010101010101ull & (~0ull >> (64 - size * 8))))
     return false;
   const uint32_t mask = v->map_mask, set = planar_result(v, (uint8_t)first) & mask;
@@ -175,30 +185,56 @@ static bool window_fill(void *opaque, uint32_t offset, int size, uint64_t value,
 const struct mmio_ops vga_window_ops = {
     .read = vga_window_read, .write = vga_window_write, .max_size = 8, .runs = true, .fill = window_fill};
 
+static int map_handlers(struct vga *v) {
+  const struct mmio_ops *ops = v->ext && v->ext->window_ops ? v->ext->window_ops : &vga_window_ops;
+  v->direct = false;
+  return mem_map_mmio(v->dev.mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, ops, v, "vga");
+}
+
+/* VRAM in place of the window, whole or in halves. */
+static void map_direct(struct vga *v) {
+  uint32_t base = VGA_WINDOW_BASE + v->win_base;
+  bool remap = !v->direct;
+  if (v->win_offset[0] == v->win_offset[1]) {
+    if (remap || v->direct_offset[0] != v->win_offset[0] || v->direct_offset[1] != v->win_offset[1])
+      mem_map_ram(v->dev.mem, base, v->win_size, v->vram, v->win_offset[0]);
+  } else {
+    for (uint32_t half = 0; half < 2; half++)
+      if (remap || v->direct_offset[half] != v->win_offset[half])
+        mem_map_ram(v->dev.mem, base + half * BANK_SIZE, BANK_SIZE, v->vram,
+                    v->win_offset[half] + half * BANK_SIZE);
+  }
+  v->direct = true;
+  v->direct_base = v->win_base;
+  v->direct_size = v->win_size;
+  memcpy(v->direct_offset, v->win_offset, sizeof v->direct_offset);
+}
+
 /* Put plain VRAM or the handlers into the guest's address space, as direct_ok says. */
 static void window_map(struct vga *v) {
   if (!v->window_claimed)
     return;
-  if (v->direct && (!v->direct_ok || v->direct_base != v->win_base || v->direct_size != v->win_size)) {
-    v->direct = false;
-    mem_map_mmio(v->dev.mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga");
-  }
-  if (v->direct_ok && (!v->direct || v->direct_offset != v->win_offset)) {
-    mem_map_ram(v->dev.mem, VGA_WINDOW_BASE + v->win_base, v->win_size, v->vram, v->win_offset);
-    v->direct = true;
-    v->direct_base = v->win_base;
-    v->direct_size = v->win_size;
-    v->direct_offset = v->win_offset;
-  }
+  if (v->direct && (!v->direct_ok || v->direct_base != v->win_base || v->direct_size != v->win_size))
+    map_handlers(v);
+  if (v->direct_ok)
+    map_direct(v);
   v->heat = 0;
+}
+
+void vga_window_undirect(struct vga *v) {
+  v->heat = 0;
+  if (!v->direct)
+    return;
+  map_handlers(v);
+  if (v->heat_limit < HEAT_MAX)
+    v->heat_limit *= 2;
 }
 
 void vga_map_window(struct device *dev) {
   struct vga *v = DEVICE(struct vga, dev);
-  v->window_claimed =
-      mem_map_mmio(dev->mem, VGA_WINDOW_BASE, VGA_WINDOW_SIZE, &vga_window_ops, v, "vga") == 0;
-  v->direct = false;
+  v->window_claimed = map_handlers(v) == 0;
   v->heat = 0;
+  v->heat_limit = HEAT_TO_MAP;
 }
 
 static bool chain4_is_plain(const struct vga *v) {
@@ -206,9 +242,21 @@ static bool chain4_is_plain(const struct vga *v) {
          !(v->gc[1] & 15) && v->gc[8] == 0xff;
 }
 
+/* Does all that the window shows lie in memory? */
+static bool banks_inside(const struct vga *v) {
+  uint32_t limit = v->linear ? v->vram_size : 0x40000u;
+  if (v->win_offset[0] == v->win_offset[1])
+    return v->win_offset[0] <= limit && v->win_size <= limit - v->win_offset[0];
+  for (uint32_t half = 0; half < 2; half++) {
+    uint32_t from = v->win_offset[half] + half * BANK_SIZE;
+    if (from % MEM_PAGE || from > limit - BANK_SIZE)
+      return false;
+  }
+  return v->win_size == 2 * BANK_SIZE;
+}
+
 void vga_window_check_direct(struct vga *v) {
-  bool ok = (v->linear || chain4_is_plain(v)) && v->win_size &&
-            v->win_offset + v->win_size <= (v->linear ? v->vram_size : 0x40000u);
+  bool ok = !v->ext_window && (v->linear || chain4_is_plain(v)) && v->win_size && banks_inside(v);
   if (!ok && !v->direct_ok)
     return;
   if (ok != v->direct_ok)
@@ -228,7 +276,7 @@ void vga_window_update(struct vga *v) {
   unsigned map = vbe ? 1 : v->gc[6] >> 2 & 3;
   v->win_base = select[map].base;
   v->win_size = vbe || (v->misc & 2) ? select[map].size : 0;
-  v->win_offset = vbe ? (uint32_t)v->vbe[VBE_INDEX_BANK] << 16 : 0;
+  v->win_offset[0] = v->win_offset[1] = vbe ? (uint32_t)v->vbe[VBE_INDEX_BANK] << 16 : 0;
   v->plane_wrap = vbe ? v->vram_size / 4 - 1 : VGA_PLANE_MASK;
   v->map_mask = spread_bits(v->seq[2]);
   v->bit_mask = v->gc[8] * 0x01010101u;
@@ -236,5 +284,7 @@ void vga_window_update(struct vga *v) {
   v->set_reset_enable = spread_bits(v->gc[1]);
   v->compare = spread_bits(v->gc[2]);
   v->compare_mask = spread_bits(v->gc[7]);
+  if (v->ext && v->ext->window)
+    v->ext->window(v);
   vga_window_check_direct(v);
 }

@@ -36,7 +36,7 @@ static void bad(const char *line, const char *expected) {
 START_TEST(defaults) {
   good("");
   ck_assert_uint_eq(o.ram_mb, 128);
-  ck_assert(o.vga && !o.counted && !o.nographic && !o.snapshot);
+  ck_assert(o.vga == BOARD_VGA_STD && !o.counted && !o.nographic && !o.snapshot);
   ck_assert_int_eq(o.display, DISPLAY_DEFAULT);
   ck_assert_int_eq(o.rtc_base, -1);
 }
@@ -173,7 +173,7 @@ START_TEST(machine_options) {
   bad("-smp 2", "one CPU");
   bad("-accel kvm", "use window");
   bad("-accel tcg", "window");
-  bad("-vga cirrus", "std and none");
+  bad("-vga ega", "std, cirrus and none");
   bad("-display gtk", "sdl and none");
   good("-cpu help");
   ck_assert_int_eq(o.action, ACTION_CPU_HELP);

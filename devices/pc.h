@@ -34,6 +34,8 @@ int pc_add_extras(struct pc *pc);
 int pc_free_slot(const struct pc *pc); /* devfn of the first free PCI slot from 3 on; -ENOSPC, reported */
 
 /* --- pc_sound.c --- */
+int pc_add_ac97(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_es1370(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_adlib(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_sb16(struct pc *pc, const struct board_extra *extra, const char *id);
 

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "devices/isa_debug_exit.h"
 #include "devices/pc.h"
@@ -42,6 +43,8 @@ static int add_testdev(struct pc *pc, const struct board_extra *extra, const cha
 
 /* In alphabetical order, as -device help shows them. */
 static const struct driver drivers[] = {
+    {{"AC97", "audiodev id", "Intel 82801AA AC '97 audio", 0}, pc_add_ac97},
+    {{"ES1370", "audiodev id", "Ensoniq AudioPCI ES1370", 0}, pc_add_es1370},
     {{"adlib", "iobase freq audiodev", "AdLib: OPL2 FM chip at 388h", 0}, pc_add_adlib},
     {{"isa-debug-exit", "iobase iosize", "ends the run with status (value << 1) | 1", 0}, add_debug_exit},
     {{"pc-testdev", "", "registers and interrupt lines for test suites", 0}, add_testdev},
@@ -56,7 +59,7 @@ const struct board_driver *board_driver(size_t index) {
 
 const struct board_driver *board_driver_find(const char *name) {
   for (size_t i = 0; i < DRIVERS; i++)
-    if (!strcmp(drivers[i].public.name, name))
+    if (!strcasecmp(drivers[i].public.name, name)) /* QEMU has es1370 as an alias */
       return &drivers[i].public;
   return NULL;
 }

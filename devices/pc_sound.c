@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* ISA sound cards: where their chips answer and which lines they can pull. */
+/* Sound cards: where the chips of those on the ISA bus answer and which lines they can pull; PCI cards. */
 #include "devices/pc.h"
 #include "devices/props.h"
+#include "devices/sound/ac97.h"
+#include "devices/sound/es1370.h"
 #include "devices/sound/mpu401.h"
 #include "devices/sound/opl.h"
 #include "devices/sound/sb16.h"
@@ -82,4 +84,20 @@ int pc_add_sb16(struct pc *pc, const struct board_extra *extra, const char *id) 
     return -errno;
   struct device_args mpu = {.id = "mpu401", .port = {MPU_PORT}, .irq = {{sb16_mpu_irq, sb16, 0}}};
   return pc_add(pc, &mpu401_class, &mpu) ? 0 : -errno;
+}
+
+int pc_add_ac97(struct pc *pc, const struct board_extra *extra, const char *id) {
+  struct ac97_config config = {pc->pci, pc_free_slot(pc), pc->machine->audio};
+  (void)extra;
+  if (config.devfn < 0)
+    return config.devfn;
+  return pc_add(pc, &ac97_class, &(struct device_args){.id = id, .config = &config}) ? 0 : -errno;
+}
+
+int pc_add_es1370(struct pc *pc, const struct board_extra *extra, const char *id) {
+  struct es1370_config config = {pc->pci, pc_free_slot(pc), pc->machine->audio};
+  (void)extra;
+  if (config.devfn < 0)
+    return config.devfn;
+  return pc_add(pc, &es1370_class, &(struct device_args){.id = id, .config = &config}) ? 0 : -errno;
 }

@@ -102,12 +102,8 @@ int option_audiodev(struct option_parser *p, const char *arg) {
 
 /* One of -soundhw's words, or a card by the name that -device knows. */
 static int add_card(struct option_parser *p, const char *option, const char *name) {
-  static const struct { const char *word, *driver; } words[] = {{"ac97", "AC97"}, {"es1370", "ES1370"}};
   if (!strcmp(name, "pcspk")) /* always there */
     return 0;
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-    if (!strcmp(name, words[i].word))
-      name = words[i].driver;
   if (!board_driver_find(name))
     return option_error(p, "-%s %s: no such sound card; '-device help' lists the devices", option, name);
   return option_add_device(p, name, NULL);

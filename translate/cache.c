@@ -63,11 +63,12 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->insns = jit_sparse(MAX_INSNS * sizeof *j->insns);
   j->hash = sparse_huge(JIT_HASH * sizeof *j->hash);
   j->page_blocks = jit_sparse(MEM_PAGES * sizeof *j->page_blocks);
-  j->ran = jit_sparse(RAN_BYTES);
+  j->ran[0] = jit_sparse(RAN_BYTES);
+  j->ran[1] = jit_sparse(RAN_BYTES);
   j->hints = jit_sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = jit_sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->links || !j->hints || !j->code_granules || !j->ran || !j->blocks || !j->maps || !j->insns ||
-      !j->hash || !j->page_blocks)
+  if (!j->links || !j->hints || !j->code_granules || !j->ran[0] || !j->ran[1] || !j->blocks || !j->maps ||
+      !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -93,8 +94,9 @@ void jit_cache_free(struct jit *j) {
     munmap(j->hints, SITE_HINTS * sizeof *j->hints);
   if (j->code_granules)
     munmap(j->code_granules, MEM_PAGES * sizeof *j->code_granules);
-  if (j->ran)
-    munmap(j->ran, RAN_BYTES);
+  for (int i = 0; i < 2; i++)
+    if (j->ran[i])
+      munmap(j->ran[i], RAN_BYTES);
   if (j->page_blocks)
     munmap(j->page_blocks, MEM_PAGES * sizeof *j->page_blocks);
 }

@@ -118,8 +118,15 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
 static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
   struct jit *j = cpu->engine_data;
   jit_forget_code_stores(j);
-  if (j->ran[la >> 15] >> (la >> 12 & 7) & 1)
-    on_tlb_flush(cpu, false);
+  uint8_t bit = (uint8_t)(1u << (la >> 12 & 7)), *user = &j->ran[1][la >> 15],
+          *supervisor = &j->ran[0][la >> 15];
+  if (!((*user | *supervisor) & bit))
+    return;
+  j->user_flushes += (*user & bit) != 0;
+  j->supervisor_flushes += (*supervisor & bit) != 0;
+  *user &= (uint8_t)~bit;
+  *supervisor &= (uint8_t)~bit;
+  jit_rekey(cpu);
 }
 
 static void jit_engine_flush(struct cpu *cpu) {
@@ -153,7 +160,9 @@ static struct block *find_block(struct jit *j, bool *local) {
   return b;
 }
 
-static void note_ran(struct jit *j, uint32_t la) { j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7)); }
+static void note_ran(struct jit *j, uint32_t la) {
+  j->ran[(j->cpu->mode & MODE_USER) != 0][la >> 15] |= (uint8_t)(1u << (la >> 12 & 7));
+}
 
 /* True: until jc_key changes, this EIP leads to b. */
 static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
@@ -169,9 +178,11 @@ static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
       return false; /* until the next load of CR3 */
     j->local_jumps[j->local_jump_count++] = (uint16_t)(cpu->eip & (JC_ENTRIES - 1));
   }
-  note_ran(j, la);
-  if (b->pa2 != NO_PAGE)
-    note_ran(j, la + MEM_PAGE);
+  if (!in_window) {
+    note_ran(j, la);
+    if (b->pa2 != NO_PAGE)
+      note_ran(j, la + MEM_PAGE);
+  }
   struct jc_entry *e = &cpu->jump_cache[JC_TABLE(cpu->mode)][cpu->eip & (JC_ENTRIES - 1)];
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);
   e->host = (uint32_t)(uintptr_t)b->host;

@@ -155,7 +155,8 @@ struct jit {
 #define FLUSH_GEN (1ull << 32)
   uint64_t user_flushes, supervisor_flushes;
   bool code_store_used;
-  uint8_t *ran; /* bit per linear page: the jump cache may have entries for code there */
+  /* Of supervisor and user code without a window: bit per linear page, the jump cache may have entries there. */
+  uint8_t *ran[2];
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
   const uint8_t *stub_exit;      /* eip is in memory */

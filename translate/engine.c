@@ -156,7 +156,9 @@ static struct block *find_block(struct jit *j, bool *local) {
   }
   if (!b)
     b = jit_translate(j, pa, j->hot == 0);
-  *local = !flushed && !(global && b && b->pa2 == NO_PAGE);
+  if (global && b && b->pa2 != NO_PAGE) /* it was there a moment ago: no fault */
+    paging_translate_code(cpu, (la & ~(MEM_PAGE - 1)) + MEM_PAGE, access, &global);
+  *local = !flushed && !(global && b);
   return b;
 }
 

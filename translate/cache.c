@@ -101,10 +101,11 @@ void jit_cache_free(struct jit *j) {
     munmap(j->page_blocks, MEM_PAGES * sizeof *j->page_blocks);
 }
 
+/* Blocks of a page lie near one another in the table: who looks for one will soon look for others. */
 static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
-  uint64_t h = pa * 0x9e3779b97f4a7c15ull ^ (mode_relative(mode) ? 0 : eip) * 0xc2b2ae3d27d4eb4full ^
-               mode * 0x165667b19e3779f9ull;
-  return (uint32_t)(h >> 40) & (JIT_HASH - 1);
+  uint64_t h = (pa >> 12) * 0x9e3779b97f4a7c15ull ^
+               (mode_relative(mode) ? 0 : eip - pa) * 0xc2b2ae3d27d4eb4full ^ mode * 0x165667b19e3779f9ull;
+  return ((uint32_t)(h >> 40) + (pa & (MEM_PAGE - 1)) / 4) & (JIT_HASH - 1);
 }
 
 void jit_flush(struct jit *j) {

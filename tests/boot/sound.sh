@@ -1,0 +1,108 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Sound with real drivers: Debian's Linux loads snd-ens1370, snd-intel8x0 and pcspkr, plays tones of known frequency and
+# length through each, records, and beeps; what the emulator wrote to a WAV file is measured (tones.c). Once in real
+# time, where the guest's own clock must agree; with SOUND_LONG=yes for a minute a tone, and twice in counted time,
+# where both files must be the same. The kernel's package is fetched as systems.sh does, and BOOT_CACHE, BOOT_SYSTEMS
+# and skipping are as there. Prints "N passed, N failed".
+set -u
+: "${SRC:?}" "${BUILD:?}"
+if [ "${BOOT_SYSTEMS:-yes}" = no ]; then
+  echo "skipped: BOOT_SYSTEMS=no"
+  echo "0 passed, 0 failed"
+  exit 0
+fi
+here=$SRC/tests/boot
+build=$(cd "$BUILD" && pwd)
+cache=${BOOT_CACHE:-$build/boot-cache}
+cc=${CC:-$(sed -n 's/^CC = //p' "$BUILD/config.mak")}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$cache" "$build/check-output"
+. "$here/packages.sh"
+passed=0
+failed=0
+
+check() { # WHAT STATUS
+  if [ "$2" -eq 0 ]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $1"
+  fi
+}
+
+give_up() { # WHY
+  skip "$1"
+  echo "$passed passed, $failed failed"
+  exit 0
+}
+
+package=$(kernel_package)
+[ -n "$package" ] && fetch "$package" || give_up "the package linux-image-686"
+mkdir -p "$work/root/modules"
+flags="-std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra"
+# shellcheck disable=SC2086
+$cc -m32 -static $flags -o "$work/root/init" "$here/sound_init.c" -lm 2>"$work/cc.log" ||
+  give_up "sound: $cc -m32 -static makes no programs here (install gcc-multilib)"
+# shellcheck disable=SC2086
+$cc $flags -o "$work/tones" "$here/tones.c" -lm || exit 1
+for module in soundcore ac97_bus snd snd-pcm snd-timer snd-rawmidi snd-seq-device snd-ac97-codec snd-ens1370 \
+  snd-intel8x0 gameport pcspkr; do
+  find "$cache/$package/lib/modules" -name $module.ko -exec cp {} "$work/root/modules/" \;
+done
+(cd "$work/root" && find . | cpio -o -H newc) 2>/dev/null | gzip -1 >"$work/initramfs"
+kernel=$(find "$cache/$package/boot" -name 'vmlinuz*')
+cd "$work" || exit 1
+
+run() { # NAME SECONDS-A-TONE argument...: NAME.wav, NAME.serial
+  name=$1 tone=$2
+  shift 2
+  timeout 900 "$build/dragoman" -display none -m 128 -kernel "$kernel" -initrd initramfs \
+    -append "console=ttyS0 quiet seconds=$tone" -serial "file:$name.serial" -device ES1370,audiodev=w \
+    -device AC97,audiodev=w -machine pcspk-audiodev=w -audiodev "wav,id=w,path=$name.wav" "$@" </dev/null
+  check "$name: the emulator ends with status 0" $?
+  grep -q '^sound: ok' "$name.serial"
+  ok=$?
+  check "$name: all goes well in the guest" $ok
+  [ $ok -eq 0 ] || sed 's/^/  | /' "$name.serial"
+}
+
+# The five tones: each at its frequency, its level, clean, without a gap, and as long as it took; up to one period of
+# the driver's (1024 frames, at the lowest rate 47 ms) is played beyond the end. A beep is as long as the guest slept.
+measure() { # NAME SECONDS-A-TONE
+  ./tones "$1.wav" >"$1.tones"
+  awk -v tone="$2" -v name="$1" '
+    function bad(what) {print name ": sound " NR " (" $0 "): " what; wrong = 1}
+    {hz = NR == 5 ? 1193182 / 2711 : 440}
+    $3 < hz - 0.02 || $3 > hz + 0.02 {bad("frequency")}
+    NR < 5 && ($4 < 879.96 || $4 > 880.04) {bad("frequency of the right channel")}
+    NR < 5 && ($5 < 11950 || $5 > 12050 || $6 < 5950 || $6 > 6050) {bad("level")}
+    NR < 5 && $7 > -70 {bad("not clean")}
+    $8 != 0 {bad("gaps")}
+    $2 < tone - 0.001 || $2 > tone + (NR < 5 ? 0.05 : 0.3) {bad("length")}
+    END {if (NR != 5) print name ": " NR " sounds, not 5"; exit wrong || NR != 5}' "$1.tones"
+  check "$1: the five sounds" $?
+  sed "s/^/$1: /" "$1.tones"
+}
+
+tone=2
+[ "${SOUND_LONG:-no}" = yes ] && tone=60
+run real $tone
+measure real $tone
+# The guest's clock and the sound agree: it says how long each tone took, which is a little longer than the tone.
+awk 'NR == FNR {length_[NR] = $2; next}
+  / played / && ++n {t = $(NF - 1); if (t < length_[n] - 0.05 || t > length_[n] + 0.5) {print "took " t " s, is " length_[n]; bad = 1}}
+  END {exit bad || n != 4}' real.tones real.serial
+check "real: the guest's clock agrees" $?
+if [ "${SOUND_LONG:-no}" = yes ]; then
+  run counted1 2 -icount shift=3
+  measure counted1 2
+  run counted2 2 -icount shift=3
+  cmp counted1.wav counted2.wav
+  check "counted: twice the same" $?
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

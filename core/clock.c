@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtual time and the timer queue. The real clock is the host's monotonic time minus the time spent paused. The
- * counted clock is instructions times their length, plus what was skipped while the CPU halted.
+ * Virtual time and the timer queue. The real clock is the host's monotonic time minus the time spent paused.
+ * The counted clock is instructions times their length, plus what was skipped while the CPU halted.
  */
 #include "core/clock.h"
 
@@ -12,11 +12,11 @@
 
 struct clock {
   bool counted, paused;
-  int64_t base; /* real: host time at virtual time 0; counted: ns skipped by warps */
+  int64_t base;      /* real: host time at virtual time 0; counted: ns skipped by warps */
   int64_t paused_at; /* virtual time, while paused */
   uint64_t (*icount)(void *opaque);
   void *icount_opaque;
-  uint32_t mhz;
+  uint32_t khz; /* counted: instructions per millisecond */
   struct timer *first;
   void (*kick)(void *opaque);
   void *kick_opaque;
@@ -42,16 +42,18 @@ struct clock *clock_new_counted(uint64_t (*icount)(void *opaque), void *opaque, 
   c->counted = true;
   c->icount = icount;
   c->icount_opaque = opaque;
-  c->mhz = mhz ? mhz : 1;
+  c->khz = mhz ? mhz * 1000 : 1000;
   return c;
 }
+
+void clock_set_khz(struct clock *c, uint32_t khz) { c->khz = khz ? khz : 1; }
 
 void clock_free(struct clock *c) { free(c); }
 
 bool clock_is_counted(const struct clock *c) { return c->counted; }
 
 static int64_t counted_ns(const struct clock *c) {
-  return (int64_t)((unsigned __int128)c->icount(c->icount_opaque) * 1000 / c->mhz);
+  return (int64_t)((unsigned __int128)c->icount(c->icount_opaque) * 1000000 / c->khz);
 }
 
 int64_t clock_now(struct clock *c) {
@@ -106,7 +108,7 @@ uint64_t clock_insns_until(struct clock *c, int64_t ns) {
   if (left <= 0)
     return 0;
   /* Rounded up, so that after so many instructions the time has come. */
-  unsigned __int128 insns = ((unsigned __int128)left * c->mhz + 999) / 1000;
+  unsigned __int128 insns = ((unsigned __int128)left * c->khz + 999999) / 1000000;
   return insns > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)insns;
 }
 

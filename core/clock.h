@@ -27,6 +27,8 @@ struct timer {
 struct clock *clock_new_real(void);
 /* Counted: `icount` is asked for the retired instructions; each lasts 1000 / mhz ns. */
 struct clock *clock_new_counted(uint64_t (*icount)(void *opaque), void *opaque, uint32_t mhz);
+/* Counted, before it is used: instructions per millisecond. */
+void clock_set_khz(struct clock *c, uint32_t khz);
 void clock_free(struct clock *c);
 
 int64_t clock_now(struct clock *c);

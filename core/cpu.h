@@ -339,6 +339,7 @@ struct cpu_model {
   const char *vendor; /* twelve characters; NULL without CPUID */
   const char *brand; /* NULL: no leaves 80000002h-4h */
   uint32_t max_leaf;
+  uint8_t clocks; /* that ten instructions take on the average; for -cpu NAME,mhz=N */
 };
 
 const struct cpu_model *cpu_model_find(const char *name); /* NULL if unknown */

@@ -20,6 +20,9 @@
 #define SLICE_MIN 1000u
 #define SLEEP_MAX_NS NS_PER_SEC
 #define NAP_NS 10000000 /* the longest rest of a guest that could go on, but says that it only waits */
+#define PACE_MAX_LAG NS_PER_SEC / 4 /* what a paced machine makes up for; beyond it loses time */
+#define PACE_LEAST 128u             /* instructions: more than a block has */
+#define PACE_SLICE_US 1000          /* a paced machine looks at the real time so often */
 #define SPIN_NS 50000 /* what a sleep and a wake-up cost the host: shorter waits are not worth one */
 
 static void set_pending(struct cpu *cpu, uint32_t bits) {
@@ -98,7 +101,10 @@ struct machine *machine_new(const struct machine_config *config) {
     goto fail;
   m->io = io_bus_new();
   m->mem = mem_new();
-  m->clock = config->counted ? clock_new_counted(count_instructions, m, m->config.mhz) : clock_new_real();
+  m->clock = config->counted || config->pace_khz ? clock_new_counted(count_instructions, m, m->config.mhz)
+                                                 : clock_new_real();
+  if (m->clock && config->pace_khz && !config->counted)
+    clock_set_khz(m->clock, config->pace_khz);
   m->audio = m->clock ? audio_new(m->clock) : NULL;
   if (!m->io || !m->mem || !m->clock || !m->audio)
     goto fail;
@@ -263,11 +269,45 @@ static void spin(struct machine *m, int64_t deadline) {
     __builtin_ia32_pause();
 }
 
+/* --- a CPU of a stated speed --- */
+
+static bool paced(const struct machine *m) { return m->config.pace_khz && !m->config.counted; }
+
+/* How far virtual time is ahead of real time, ns; negative: behind, by PACE_MAX_LAG at most. */
+static int64_t pace_ahead(struct machine *m) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  int64_t host = t.tv_sec * NS_PER_SEC + t.tv_nsec, now = clock_now(m->clock);
+  if (!m->pace_set || host - m->pace_base - now > PACE_MAX_LAG)
+    m->pace_base = host - now;
+  m->pace_set = true;
+  return now - (host - m->pace_base);
+}
+
+/* The CPU has nothing to do until `deadline`: let real time pass, and virtual time with it. */
+static void pace_idle(struct machine *m, int64_t deadline) {
+  int64_t ahead = pace_ahead(m), left = deadline - clock_now(m->clock) + ahead;
+  if (left > 0)
+    sleep_unlocked(m, left);
+  int64_t real = clock_now(m->clock) - pace_ahead(m); /* an event may have ended the sleep early */
+  clock_warp(m->clock, real < deadline ? real : deadline);
+}
+
+/* After a slice. */
+static void pace(struct machine *m) {
+  int64_t ahead = pace_ahead(m);
+  if (ahead > PACE_SLICE_US * 1000 && !(m->cpu[0]->pending & PEND_EXIT))
+    sleep_unlocked(m, ahead);
+}
+
 /* The CPU halts and nothing can wake it now: pass the time until the next timer. */
 static void idle(struct machine *m) {
   m->stat.halts++;
   int64_t deadline = clock_deadline(m->clock);
-  if (deadline == INT64_MAX) {
+  if (paced(m)) {
+    int64_t now = clock_now(m->clock);
+    pace_idle(m, deadline - now < SLEEP_MAX_NS ? deadline : now + SLEEP_MAX_NS);
+  } else if (deadline == INT64_MAX) {
     sleep_unlocked(m, -1);
   } else if (clock_is_counted(m->clock)) {
     clock_warp(m->clock, deadline);
@@ -284,7 +324,11 @@ static void idle(struct machine *m) {
 static void nap(struct machine *m) {
   int64_t deadline = clock_deadline(m->clock), now = clock_now(m->clock);
   int64_t left = deadline - now < NAP_NS ? deadline - now : NAP_NS;
-  if (left > SPIN_NS && !cpu_event_deliverable(m->cpu[0]))
+  if (left <= SPIN_NS || cpu_event_deliverable(m->cpu[0]))
+    return;
+  if (paced(m))
+    pace_idle(m, now + left);
+  else
     sleep_unlocked(m, left);
 }
 
@@ -295,11 +339,15 @@ static uint64_t slice_length(struct machine *m, uint64_t most) {
   m->slice_seed = m->slice_seed * 1664525u + 1013904223u;
   uint64_t slice = SLICE - (m->slice_seed >> 17); /* the top 15 bits */
   uint64_t longest = most < slice ? most : slice;
+  if (paced(m) && longest > (uint64_t)m->config.pace_khz * PACE_SLICE_US / 1000 + SLICE_MIN)
+    longest = (uint64_t)m->config.pace_khz * PACE_SLICE_US / 1000 + SLICE_MIN;
   int64_t deadline = clock_deadline(m->clock);
   if (deadline == INT64_MAX)
     return longest;
   if (clock_is_counted(m->clock)) {
     uint64_t insns = clock_insns_until(m->clock, deadline);
+    if (paced(m) && insns > 0 && insns < PACE_LEAST) /* it need not be exact, and a block may be longer */
+      insns = PACE_LEAST;
     return insns < longest ? insns : longest;
   }
   int64_t left = deadline - clock_now(m->clock); /* the real clock: about an instruction a nanosecond */
@@ -325,9 +373,11 @@ static void run_slice(struct machine *m, uint64_t until) {
   m->config.engine->run(cpu);
   if (cpu->idle_wanted) {
     cpu->idle_wanted = false;
-    if (!clock_is_counted(m->clock))
+    if (!m->config.counted)
       nap(m);
   }
+  if (paced(m))
+    pace(m);
   if (cpu->shutdown) {
     log_print(LOG_CPU_RESET, "triple fault\n");
     m->reset_wanted = true;
@@ -368,6 +418,7 @@ static void run(struct machine *m, uint64_t until) {
     } else if (m->state == MACHINE_PAUSED || m->config.no_shutdown) {
       clock_pause(m->clock);
       sleep_unlocked(m, -1);
+      m->pace_set = false;
     }
   }
   clock_pause(m->clock);

@@ -31,6 +31,12 @@ struct machine_config { /* what a front end decides; strings must outlive the ma
   const char *engine_options;
   bool counted; /* -icount */
   uint32_t mhz; /* counted: nominal instructions per microsecond, default 100 (10 ns each) */
+  /*
+   * A CPU of a stated speed (-cpu ...,mhz=): so many instructions per millisecond, 0 = as fast as it goes. Virtual
+   * time is counted by instructions, so that a guest's calibration loops find the stated speed whatever the host's,
+   * and the machine waits for the real time in between. tsc_mhz: what the time-stamp counter ticks at.
+   */
+  uint32_t pace_khz, tsc_mhz;
   bool no_reboot, no_shutdown;
   bool start_paused; /* -S */
 };
@@ -54,6 +60,8 @@ struct machine {
 
   /* control, under the lock */
   uint32_t slice_seed;
+  int64_t pace_base; /* host ns at virtual time 0 of a paced machine */
+  bool pace_set;
   enum machine_state state;
   int exit_status; /* isa-debug-exit: (value << 1) | 1; else 0 */
   bool reset_wanted;

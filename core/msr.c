@@ -34,6 +34,8 @@ static _Noreturn void refuse(struct cpu *cpu, uint32_t index, bool write) {
 static uint64_t tsc_now(struct cpu *cpu) {
   const struct machine *m = cpu->machine;
   int64_t ns = clock_now(m->clock);
+  if (m->config.pace_khz)
+    return (uint64_t)muldiv64(ns, m->config.tsc_mhz, 1000);
   if (clock_is_counted(m->clock))
     return (uint64_t)muldiv64(ns, m->config.mhz ? m->config.mhz : 100, 1000);
   return (uint64_t)ns; /* 1 GHz */

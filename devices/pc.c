@@ -295,7 +295,7 @@ static int add_interrupts(struct pc *pc) {
 /* A counted run repeats exactly only if it begins at the same time of day: 1 January 2000 unless told
  * otherwise. */
 static int64_t time_base(const struct pc *pc) {
-  return pc->config.rtc_base == -1 && clock_is_counted(pc->machine->clock) ? 946684800 : pc->config.rtc_base;
+  return pc->config.rtc_base == -1 && pc->machine->config.counted ? 946684800 : pc->config.rtc_base;
 }
 
 static int add_timers(struct pc *pc) {

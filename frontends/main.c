@@ -120,6 +120,8 @@ static int choose_models(struct session *s) {
   s->config.ram_mb = o->ram_mb;
   s->config.counted = o->counted;
   s->config.mhz = o->mhz;
+  s->config.tsc_mhz = o->cpu_mhz;
+  s->config.pace_khz = o->cpu_mhz * 10000 / s->config.cpu_model->clocks;
   s->config.no_reboot = o->no_reboot;
   s->config.no_shutdown = o->no_shutdown;
   s->config.start_paused = o->start_paused;

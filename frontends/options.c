@@ -91,12 +91,6 @@ static int opt_version(struct option_parser *p, const char *arg) {
   p->o->action = ACTION_VERSION;
   return 0;
 }
-static int opt_cpu(struct option_parser *p, const char *arg) {
-  if (!strcmp(arg, "help") || !strcmp(arg, "?"))
-    p->o->action = ACTION_CPU_HELP;
-  p->o->cpu = arg;
-  return 0;
-}
 static int opt_smp(struct option_parser *p, const char *arg) {
   const char *n = !strncmp(arg, "cpus=", 5) ? arg + 5 : arg;
   return !strcmp(n, "1") ? 0 : option_error(p, "-smp %s: this machine has one CPU; use -smp 1", arg);
@@ -244,7 +238,7 @@ static const struct option_row rows[] = {
      option_boot,
      false},
     {{"cdrom", "FILE", "CD-ROM image (the second channel's master, as -hdc)"}, opt_cdrom, false},
-    {{"cpu", "NAME", "CPU model ('help' lists)"}, opt_cpu, false},
+    {{"cpu", "NAME[,mhz=N]", "CPU model ('help' lists), and the speed to hold"}, option_cpu, false},
     {{"D", "FILE", "write the log of -d to FILE instead of stderr"}, opt_log_file, false},
     {{"d", "ITEMS", "log these items ('help' lists)"}, opt_log, false},
     {{"debugcon", "CHANNEL", "connect the firmware's debug port (402h)"}, opt_debugcon, false},

@@ -59,6 +59,7 @@ struct options {
   enum options_action action;
   uint32_t ram_mb;
   const char *cpu;           /* -cpu; NULL: default */
+  uint32_t cpu_mhz;          /* -cpu NAME,mhz=N: hold this speed; 0: as fast as it goes */
   const char *accel;         /* engine name; NULL: default */
   const char *accel_options; /* what follows the first comma, or NULL */
   bool counted;
@@ -125,6 +126,7 @@ int option_drive_named(struct option_parser *p, const char *option, unsigned slo
 int option_rtc(struct option_parser *p, const char *arg);
 int option_icount(struct option_parser *p, const char *arg);
 int option_boot(struct option_parser *p, const char *arg);
+int option_cpu(struct option_parser *p, const char *arg);
 int option_memory(struct option_parser *p, const char *arg);
 int option_device(struct option_parser *p, const char *arg);
 /* Another device for the board, as if by -device; strings are kept. */

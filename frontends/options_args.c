@@ -57,6 +57,27 @@ int option_memory(struct option_parser *p, const char *arg) {
   return 0;
 }
 
+/* -cpu NAME[,mhz=N] */
+int option_cpu(struct option_parser *p, const char *arg) {
+  const char *key, *value, *list = arg;
+  for (bool first = true; option_next(p, &list, &key, &value); first = false) {
+    char *end = NULL;
+    unsigned long n = value ? strtoul(value, &end, 10) : 0;
+    if (first && !value) {
+      p->o->cpu = key;
+    } else if (first || strcmp(key, "mhz")) {
+      return option_error(p, "-cpu %s: write NAME or NAME,mhz=N; 'dragoman -cpu help' lists the names", arg);
+    } else if (!value || !isdigit((unsigned char)*value) || *end || n < 1 || n > 10000) {
+      return option_error(p, "-cpu mhz=%s: 1 to 10000, for example -cpu 486,mhz=66", value ? value : "");
+    } else {
+      p->o->cpu_mhz = (uint32_t)n;
+    }
+  }
+  if (p->o->cpu && (!strcmp(p->o->cpu, "help") || !strcmp(p->o->cpu, "?")))
+    p->o->action = ACTION_CPU_HELP;
+  return 0;
+}
+
 static int boot_letters(struct option_parser *p, const char *letters, const char **out) {
   unsigned seen = 0;
   for (const char *c = letters; *c; c++) {
@@ -324,6 +345,9 @@ int option_check(struct option_parser *p) {
     return option_error(p, "-append needs -kernel");
   if (o->log_path && !o->log_items && !o->monitor_count)
     return option_error(p, "-D without -d would log nothing; say what with -d, for example -d int");
+  if (o->counted && o->cpu_mhz)
+    return option_error(
+        p, "-icount and -cpu mhz= contradict each other; leave one out (-icount mhz=N sets its speed)");
   if (o->counted && o->rtc_clock_host)
     return option_error(p, "-icount and -rtc clock=host contradict each other; leave one out");
   if (o->counted && !o->rtc_base_given)

@@ -289,6 +289,40 @@ START_TEST(a_halted_cpu_sleeps_until_woken) {
 }
 END_TEST
 
+/* A stated speed: virtual time is counted, real time is waited for. */
+START_TEST(stated_speed) {
+  make((struct machine_config){.pace_khz = 1000, .tsc_mhz = 33});
+  int64_t begin = now_ns();
+  machine_run_until(m, 60000);
+  int64_t spent = now_ns() - begin;
+  int64_t virtual = clock_now(m->clock);
+  ck_assert_int_ge(virtual, 60000000); /* what 60,000 instructions last */
+  ck_assert_int_lt(virtual, 70000000);
+  ck_assert_int_ge(spent, 55000000); /* at the end it may be a little ahead */
+  ck_assert_uint_eq(cpu_tsc(m->cpu[0]), (uint64_t)clock_now(m->clock) * 33 / 1000);
+  machine_free(m);
+}
+END_TEST
+
+static void note_time(void *opaque) { *(int64_t *)opaque = now_ns(); }
+
+/* The same while the CPU halts. */
+START_TEST(stated_speed_idle) {
+  int64_t fired = 0;
+  struct timer t;
+  make((struct machine_config){.pace_khz = 1000, .tsc_mhz = 33});
+  timer_init(&t, m->clock, "test", note_time, &fired);
+  timer_arm(&t, 40000000);
+  halt_at = 1;
+  int64_t begin = now_ns();
+  start();
+  WAIT_FOR(fired != 0);
+  machine_unlock(m);
+  ck_assert_int_ge(fired - begin, 39000000);
+  finish();
+}
+END_TEST
+
 Suite *suite_machine(void) {
   Suite *s = suite_create("machine");
   TCase *t = tcase_create("machine");
@@ -302,6 +336,8 @@ Suite *suite_machine(void) {
   tcase_add_test(t, counted_time_is_warped_in_hlt);
   tcase_add_test(t, a_halted_cpu_sleeps_until_woken);
   tcase_add_test(t, a_guest_that_only_waits_rests);
+  tcase_add_test(t, stated_speed);
+  tcase_add_test(t, stated_speed_idle);
   tcase_add_test(t, a_guest_that_works_between_calls_does_not);
   suite_add_tcase(s, t);
   return s;

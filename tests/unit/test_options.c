@@ -227,6 +227,22 @@ START_TEST(counted_time) {
 }
 END_TEST
 
+START_TEST(cpu_speed) {
+  good("-cpu 486");
+  ck_assert_str_eq(o.cpu, "486");
+  ck_assert_uint_eq(o.cpu_mhz, 0);
+  good("-cpu 486,mhz=66");
+  ck_assert_str_eq(o.cpu, "486");
+  ck_assert_uint_eq(o.cpu_mhz, 66);
+  bad("-cpu mhz=66", "write NAME");
+  bad("-cpu 486,speed=66", "write NAME");
+  bad("-cpu 486,mhz=0", "1 to 10000");
+  bad("-cpu 486,mhz=6x", "1 to 10000");
+  bad("-cpu 486,mhz", "1 to 10000");
+  bad("-cpu 486,mhz=66 -icount on", "contradict");
+}
+END_TEST
+
 START_TEST(devices) {
   good("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -device pc-testdev");
   ck_assert_uint_eq(o.device_count, 2);
@@ -253,6 +269,7 @@ Suite *suite_options(void) {
   tcase_add_test(t, machine_options);
   tcase_add_test(t, boot_and_clock);
   tcase_add_test(t, counted_time);
+  tcase_add_test(t, cpu_speed);
   tcase_add_test(t, devices);
   suite_add_tcase(s, t);
   return s;

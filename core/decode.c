@@ -27,7 +27,10 @@ struct slot {
 static struct slot slots[SLOTS];
 static uint16_t chain[CHAIN_MAX];
 static uint8_t opcode_modrm[MAP_COUNT][256]; /* 1: has a ModRM byte; 2: and its mod is ignored */
+static uint8_t row_imm[INSN_COUNT]; /* enum insn_op of the row's immediate; OP_NONE: it has none */
+#define IMM_SEVERAL 0xff
 static pthread_once_t built = PTHREAD_ONCE_INIT;
+static bool ready;
 
 static bool has_op(const struct insn_desc *d, enum insn_op a, enum insn_op b) {
   for (int i = 0; i < 3; i++)
@@ -82,8 +85,31 @@ static unsigned rows_of_map(unsigned map, uint16_t *rows) {
   return count;
 }
 
+static bool is_immediate(int op) {
+  switch (op) {
+  case Ib:
+  case Iw:
+  case Iv:
+  case Ibs:
+  case Jb:
+  case Jv:
+  case Ap:
+  case Ob:
+  case Ov: return true;
+  default: return false;
+  }
+}
+
+static void note_immediates(void) {
+  for (unsigned id = 0; id < INSN_COUNT; id++)
+    for (int i = 0; i < 3; i++)
+      if (is_immediate(insn_desc[id].op[i]))
+        row_imm[id] = row_imm[id] ? IMM_SEVERAL : insn_desc[id].op[i];
+}
+
 static void build(void) {
   unsigned used = 0;
+  note_immediates();
   for (unsigned map = 0; map < MAP_COUNT; map++) {
     uint16_t all[INSN_COUNT];
     unsigned all_count = rows_of_map(map, all);
@@ -103,6 +129,7 @@ static void build(void) {
         fill_slot(map, opcode, sub, rows, count, &used);
     }
   }
+  __atomic_store_n(&ready, true, __ATOMIC_RELEASE);
 }
 
 struct reader {
@@ -225,26 +252,32 @@ static inline const struct insn_desc *select_row(struct insn *out, uint64_t feat
   return NULL;
 }
 
-static inline void take_immediates(struct insn *out, struct reader *r, const struct insn_desc *d) {
-  uint32_t *imm = &out->imm;
-  for (int i = 0; i < 3; i++) {
-    switch (d->op[i]) {
-    case Ib: *imm = take(r, 1); break;
-    case Iw: *imm = take(r, 2); break;
-    case Iv: *imm = take(r, out->opsize); break;
-    case Ibs:
-    case Jb: *imm = (uint32_t)(int8_t)take(r, 1); break;
-    case Jv: *imm = out->opsize == 4 ? take(r, 4) : (uint32_t)(int16_t)take(r, 2); break;
-    case Ap:
-      out->imm = take(r, out->opsize);
-      out->imm2 = take(r, 2);
-      break;
-    case Ob:
-    case Ov: out->disp = take(r, out->addrsize); continue;
-    default: continue;
-    }
-    imm = &out->imm2;
+static inline void take_immediate(struct insn *out, struct reader *r, int op, uint32_t *imm) {
+  if (op == Ib) {
+    *imm = take(r, 1);
+  } else if (op == Iv) {
+    *imm = take(r, out->opsize);
+  } else if (op == Ibs || op == Jb) {
+    *imm = (uint32_t)(int8_t)take(r, 1);
+  } else if (op == Jv) {
+    *imm = out->opsize == 4 ? take(r, 4) : (uint32_t)(int16_t)take(r, 2);
+  } else if (op == Iw) {
+    *imm = take(r, 2);
+  } else if (op == Ap) {
+    out->imm = take(r, out->opsize);
+    out->imm2 = take(r, 2);
+  } else { /* Ob, Ov */
+    out->disp = take(r, out->addrsize);
   }
+}
+
+static void take_immediates(struct insn *out, struct reader *r, const struct insn_desc *d) {
+  uint32_t *imm = &out->imm;
+  for (int i = 0; i < 3; i++)
+    if (is_immediate(d->op[i])) {
+      take_immediate(out, r, d->op[i], imm);
+      imm = &out->imm2;
+    }
 }
 
 /* Registers that do not exist. CR4 came with the Pentium. */
@@ -257,7 +290,8 @@ static inline bool bad_register(const struct insn *in, const struct insn_desc *d
 }
 
 int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, bool code32, uint64_t features) {
-  pthread_once(&built, build);
+  if (!__atomic_load_n(&ready, __ATOMIC_ACQUIRE))
+    pthread_once(&built, build);
   struct reader r = {bytes, 0, avail, INSN_OK};
   memset(out, 0, sizeof *out);
   out->seg_override = out->base = out->index = NO_REG;
@@ -290,7 +324,10 @@ int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, bool cod
   }
   if (out->seg_override != NO_REG)
     out->seg = out->seg_override;
-  take_immediates(out, &r, d);
+  if (row_imm[out->id] == IMM_SEVERAL)
+    take_immediates(out, &r, d);
+  else if (row_imm[out->id])
+    take_immediate(out, &r, row_imm[out->id], &out->imm);
   if (r.status != INSN_OK)
     return r.status;
 

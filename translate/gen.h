@@ -86,12 +86,12 @@ struct gen {
   struct fp_pointers fp;
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
-  struct gen_exit exit[MAX_EXITS];
   unsigned exit_count;
   bool ended;                 /* the block's last instruction has emitted its exits */
   struct cold no_cold;        /* what an access by the window returns */
   bool only_tlb;              /* this access does not go by the window */
-  struct cold cold[MAX_COLD]; /* last: not cleared for each block */
+  struct cold cold[MAX_COLD]; /* from here on not cleared for each block */
+  struct gen_exit exit[MAX_EXITS];
 };
 
 /* --- gen.c --- */

@@ -13,9 +13,10 @@
 /* What the operands of an instruction are. */
 struct shape {
   bool rm_byte, reg_byte, has_reg; /* has_reg: ModRM.reg names a general register */
-  unsigned mem_size; /* of the memory form */
-  unsigned imm; /* bytes of immediate */
-  unsigned flags; /* EO_* */
+  bool known;       /* see insn_shape */
+  uint8_t mem_size; /* of the memory form */
+  uint8_t imm;      /* bytes of immediate */
+  uint8_t flags;    /* EO_* */
 };
 
 static unsigned operand_imm(int op, int opsize) {
@@ -28,14 +29,14 @@ static unsigned operand_imm(int op, int opsize) {
   }
 }
 
-static struct shape insn_shape(const struct insn *in) {
+static struct shape make_shape(const struct insn *in) {
   const struct insn_desc *d = insn_describe(in);
-  struct shape s = {0};
+  struct shape s = {.known = true};
   if (in->opsize == 2 && d->pfx != P_NP) /* MOVNTI has one size */
     s.flags |= EO_66;
   for (int i = 0; i < 3; i++) {
     int op = d->op[i];
-    s.imm += operand_imm(op, in->opsize);
+    s.imm = (uint8_t)(s.imm + operand_imm(op, in->opsize));
     switch (op) {
     case Eb:
     case Mb: s.rm_byte = true, s.mem_size = 1; break;
@@ -44,7 +45,7 @@ static struct shape insn_shape(const struct insn *in) {
     case Ed:
     case Md: s.mem_size = 4; break;
     case Ev:
-    case Mv: s.mem_size = (unsigned)in->opsize; break;
+    case Mv: s.mem_size = in->opsize; break;
     case Mq: s.mem_size = 8; break;
     case Gb: s.reg_byte = true, s.has_reg = true; break;
     case Gw:
@@ -57,9 +58,19 @@ static struct shape insn_shape(const struct insn *in) {
     s.flags |= EO_F3;
   if (d->pfx == P_F2)
     s.flags |= EO_F2;
-  if (in->lock)
-    s.flags |= EO_LOCK;
   return s;
+}
+
+/* By row and operand size, made when first asked for. */
+static struct shape insn_shape(const struct insn *in) {
+  static _Thread_local struct shape table[INSN_COUNT][2];
+  struct shape *s = &table[in->id][in->opsize == 4];
+  if (!s->known)
+    *s = make_shape(in);
+  struct shape shape = *s;
+  if (in->lock)
+    shape.flags |= EO_LOCK;
+  return shape;
 }
 
 static void emit_imm(struct emitter *e, const struct insn *in, unsigned n) {
@@ -118,7 +129,7 @@ static void op_modrm_mem(struct gen *g, const struct insn *in, struct host_mem m
 static bool modrm_registers(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   struct shape s = insn_shape(in);
-  s.flags &= ~EO_LOCK;
+  s.flags &= (uint8_t)~EO_LOCK;
   int reg = in->reg, rm = in->rm;
   bool reg_high = s.has_reg && s.reg_byte && reg >= 4;
   bool rm_high = s.rm_byte && rm >= 4;

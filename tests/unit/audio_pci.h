@@ -92,13 +92,12 @@ static inline uint64_t card_heard(const struct card *c) {
 
 /*
  * A hostile driver: random accesses of all sizes to `ports` from `base` on, whose memory is full of random
- * descriptors, with steps of time between. FUZZ_OPS in the environment gives another number of operations.
+ * descriptors, with steps of time between.
  */
 static inline void card_fuzz(struct card *c, uint16_t base, unsigned ports, uint16_t base2, unsigned ports2) {
-  const char *wish = getenv("FUZZ_OPS");
-  unsigned long n = wish ? strtoul(wish, NULL, 0) : RIG_FUZZ_OPS;
+  int n = RIG_FUZZ_OPS;
   card_fill(c, 0, CARD_RAM);
-  for (unsigned long i = 0; i < n; i++) {
+  for (int i = 0; i < n; i++) {
     uint64_t x = rig_random(c->r);
     bool second = ports2 && (x & 0x80);
     uint16_t port = (uint16_t)((second ? base2 : base) + (x >> 8) % (second ? ports2 : ports));

@@ -91,13 +91,18 @@ static inline uint64_t rig_random(struct rig *r) {
   return r->seed;
 }
 
-#define RIG_FUZZ_OPS 100000
+/* How many operations a hostile driver does: so many, or FUZZ_OPS of the environment. */
+static inline int rig_fuzz_ops(void) {
+  const char *wish = getenv("FUZZ_OPS");
+  return wish ? atoi(wish) : 100000;
+}
+#define RIG_FUZZ_OPS rig_fuzz_ops()
 
 /* Random reads, writes and steps of time over `count` ports. `other` (may be NULL) does something else now
  * and then. */
 static inline void rig_fuzz_ports(struct rig *r, const uint16_t *ports, unsigned count,
                                   void (*other)(struct rig *r, struct device *dev), struct device *dev) {
-  for (int i = 0; i < RIG_FUZZ_OPS; i++) {
+  for (int i = 0, n = RIG_FUZZ_OPS; i < n; i++) {
     uint64_t x = rig_random(r);
     uint16_t port = ports[(x >> 8) % count];
     int size = 1 << (x >> 24) % 3;
@@ -120,7 +125,7 @@ static inline void rig_fuzz_ports(struct rig *r, const uint16_t *ports, unsigned
 /* The same over the page of memory at `pa`; half of the offsets are multiples of 16. */
 static inline void rig_fuzz_mmio(struct rig *r, uint32_t pa, uint32_t span,
                                  void (*other)(struct rig *r, struct device *dev), struct device *dev) {
-  for (int i = 0; i < RIG_FUZZ_OPS; i++) {
+  for (int i = 0, n = RIG_FUZZ_OPS; i < n; i++) {
     uint64_t x = rig_random(r);
     int size = 1 << (x >> 24) % 4;
     uint32_t offset = (uint32_t)(x >> 8) % span & (x & 8 ? ~15u : ~(uint32_t)(size - 1));

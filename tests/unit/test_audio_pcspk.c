@@ -139,7 +139,7 @@ END_TEST
 START_TEST(hostile) {
   struct bench b;
   setup(&b);
-  for (int i = 0; i < 40000; i++) {
+  for (int i = 0, n = RIG_FUZZ_OPS; i < n; i++) {
     uint64_t x = rig_random(b.r);
     static const uint16_t ports[] = {0x42, 0x42, 0x43, 0x61};
     uint16_t port = ports[x >> 8 & 3];

@@ -189,6 +189,8 @@ enum shadow { SHADOW_NONE, SHADOW_STI, SHADOW_MOVSS };
 enum { TLB_SUP_READ, TLB_SUP_WRITE, TLB_USER_READ, TLB_USER_WRITE, TLB_TABLES };
 #define TLB_ENTRIES (1u << 21)
 #define TLB_USED_MAX 131072u /* 512 MB in use at once */
+#define TLB_CHUNK (1u << 20) /* linear addresses whose entries take a host page of each table */
+#define TLB_CHUNKS_KEPT 256u
 #define IO_PAGES 16u
 
 /* Jump cache of the translator: next EIP -> host code. tag = -(eip + jc_key). Host code lies below 4 GiB. */
@@ -284,6 +286,8 @@ struct cpu {
   uint32_t tlb_used_count, tlb_used_global_count;
   uint32_t tlb_used[TLB_USED_MAX]; /* la >> 12 */
   uint32_t tlb_used_global[TLB_USED_MAX];
+  uint8_t tlb_chunk[(1ull << 32) / TLB_CHUNK]; /* has, or had, entries; see tlb_trim */
+  uint32_t tlb_chunk_count, tlb_chunk_limit;
   /* Pages of devices: where walks led that allowed the access, until the next flush (paging.c). */
   struct {
     uint64_t key; /* generation, linear page, kind of access */

@@ -7,6 +7,8 @@
  */
 #include "core/paging.h"
 
+#include <sys/mman.h>
+
 #include "core/desc.h"
 #include "core/machine.h"
 #include "core/mem.h"
@@ -273,11 +275,36 @@ static bool page_is_watched(const struct cpu *cpu, uint32_t la) {
   return false;
 }
 
+#define CHUNK_LOCAL 1
+#define CHUNK_GLOBAL 2
+
 static void tlb_record(struct cpu *cpu, uint32_t la, bool global) {
   uint32_t *count = global ? &cpu->tlb_used_global_count : &cpu->tlb_used_count;
   if (*count == TLB_USED_MAX)
     tlb_flush(cpu, false);
   (global ? cpu->tlb_used_global : cpu->tlb_used)[(*count)++] = la >> 12;
+  uint8_t *chunk = &cpu->tlb_chunk[la / TLB_CHUNK];
+  cpu->tlb_chunk_count += *chunk == 0;
+  *chunk |= global ? CHUNK_GLOBAL : CHUNK_LOCAL;
+}
+
+/* Programs come and go, each at addresses of its own: give back the host memory of chunks without entries. */
+static void tlb_trim(struct cpu *cpu) {
+  for (uint32_t c = 0; c < sizeof cpu->tlb_chunk; c++) {
+    if (cpu->tlb_chunk[c] != CHUNK_LOCAL && (cpu->tlb_used_global_count || !cpu->tlb_chunk[c]))
+      continue;
+    for (int t = 0; t < TLB_TABLES; t++)
+      madvise(&cpu->tlb[t][slot(c * TLB_CHUNK)], MEM_PAGE, MADV_DONTNEED);
+    cpu->tlb_chunk[c] = 0;
+    cpu->tlb_chunk_count--;
+  }
+  cpu->tlb_chunk_limit = cpu->tlb_chunk_count + TLB_CHUNKS_KEPT;
+}
+
+/* Most entries of the user's tables stay 0: to store that would cost host memory. */
+static inline void tlb_set(uint64_t *entry, uint64_t value) {
+  if (*entry != value)
+    *entry = value;
 }
 
 /* Enter the page of la with every right that needs no further walk. */
@@ -294,13 +321,13 @@ static void tlb_fill(struct cpu *cpu, uint32_t la, const struct walk *w) {
       cpu->tlb_large[la >> 27] |= 1u << (la >> 22 & 31);
   }
   bool user = (w->rights & PTE_US) && !cpu->align_check;
-  cpu->tlb[TLB_USER_READ][i] = user ? read : 0;
+  tlb_set(&cpu->tlb[TLB_USER_READ][i], user ? read : 0);
   uint64_t write = 0;
   if (p->write && p->flags == 0 && (w->rights & PTE_D))
     write = (uint64_t)(uintptr_t)p->write - (la & ~0xfffu);
   bool writable = (w->rights & PTE_RW) != 0;
-  cpu->tlb[TLB_SUP_WRITE][i] = writable || !(cpu->cr0 & CR0_WP) ? write : 0;
-  cpu->tlb[TLB_USER_WRITE][i] = user && writable ? write : 0;
+  tlb_set(&cpu->tlb[TLB_SUP_WRITE][i], writable || !(cpu->cr0 & CR0_WP) ? write : 0);
+  tlb_set(&cpu->tlb[TLB_USER_WRITE][i], user && writable ? write : 0);
   cpu->stat.tlb_fills++;
 }
 
@@ -381,6 +408,8 @@ void tlb_flush(struct cpu *cpu, bool keep_global) {
     cpu->tlb_used_global_count = 0;
     memset(cpu->tlb_large, 0, sizeof cpu->tlb_large);
   }
+  if (cpu->tlb_chunk_count > cpu->tlb_chunk_limit)
+    tlb_trim(cpu);
   cpu->fetch_page = 0;
   cpu->stat.tlb_flushes++;
   if (cpu->on_tlb_flush)

@@ -2,7 +2,8 @@
 /*
  * The code cache: memory mapped twice (writable and executable, never both in one mapping), the block
  * table by physical address and mode, links between blocks, and invalidation. When anything is full,
- * everything is dropped and translation starts over.
+ * everything is dropped and translation starts over. The cache is held small as long as the guest's
+ * code does not fill it in no time.
  */
 #include "translate/jit.h"
 
@@ -21,6 +22,11 @@
 #define RAN_BYTES (1u << 17)
 #define MAX_INSNS (1u << 19)
 #define MAX_LINKS (1u << 21)
+/* The cache may fill so far. If the guest fills it within so many instructions, its working code is larger.
+ */
+#define LIMIT_FIRST (24u << 20)
+#define LIMIT_STEP (8u << 20)
+#define LIMIT_INSNS (1ull << 32)
 
 void *jit_sparse(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -53,6 +59,7 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->rw = rw;
   j->rx = rx;
   j->size = size;
+  j->limit = size < LIMIT_FIRST ? size : LIMIT_FIRST;
   j->block_max = MAX_BLOCKS;
   j->map_max = MAX_MAPS;
   j->insn_max = MAX_INSNS;
@@ -65,10 +72,11 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->page_blocks = jit_sparse(MEM_PAGES * sizeof *j->page_blocks);
   j->ran[0] = jit_sparse(RAN_BYTES);
   j->ran[1] = jit_sparse(RAN_BYTES);
+  j->runs = jit_sparse(RUNS);
   j->hints = jit_sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = jit_sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->links || !j->hints || !j->code_granules || !j->ran[0] || !j->ran[1] || !j->blocks || !j->maps ||
-      !j->insns || !j->hash || !j->page_blocks)
+  if (!j->links || !j->hints || !j->code_granules || !j->ran[0] || !j->ran[1] || !j->runs || !j->blocks ||
+      !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
   jit_make_stubs(j);
@@ -97,6 +105,8 @@ void jit_cache_free(struct jit *j) {
   for (int i = 0; i < 2; i++)
     if (j->ran[i])
       munmap(j->ran[i], RAN_BYTES);
+  if (j->runs)
+    munmap(j->runs, RUNS);
   if (j->page_blocks)
     munmap(j->page_blocks, MEM_PAGES * sizeof *j->page_blocks);
 }
@@ -108,9 +118,9 @@ static uint32_t hash_key(uint32_t pa, uint32_t eip, uint32_t mode) {
   return ((uint32_t)(h >> 40) + (pa & (MEM_PAGE - 1)) / 4) & (JIT_HASH - 1);
 }
 
+static void release(void *p, size_t size) { madvise(p, size, MADV_DONTNEED); }
+
 void jit_flush(struct jit *j) {
-  if (j->block_count)
-    memset(j->hash, 0, JIT_HASH * sizeof *j->hash);
   for (uint32_t i = 0; i < j->block_count; i++) {
     struct block *b = &j->blocks[i];
     j->page_blocks[b->pa >> 12] = NULL;
@@ -119,20 +129,39 @@ void jit_flush(struct jit *j) {
       j->page_blocks[b->pa2 >> 12] = NULL;
       j->code_granules[b->pa2 >> 12] = 0;
     }
-    b->valid = false;
+  }
+  if (j->block_count) { /* the host gets the memory back: it may be long until as much is needed again */
+    release(j->hash, JIT_HASH * sizeof *j->hash);
+    release(j->blocks, j->block_count * sizeof *j->blocks);
+    release(j->maps, j->map_count * sizeof *j->maps);
+    release(j->insns, j->insn_count * sizeof *j->insns);
+    release(j->links, j->link_count * sizeof *j->links);
+    size_t stubs = ((size_t)(j->stubs_end - j->rw) + MEM_PAGE - 1) & ~(size_t)(MEM_PAGE - 1);
+    madvise(j->rw + stubs, j->size - stubs, MADV_REMOVE);
   }
   j->block_count = j->map_count = j->insn_count = j->link_count = 0;
   j->next = j->stubs_end;
+  j->limit = j->size < LIMIT_FIRST ? j->size : LIMIT_FIRST;
+  j->flushed_at = j->cpu->icount;
   memset(j->ids, 0, sizeof j->ids);
   j->stat.flushes++;
   jit_rekey(j->cpu);
 }
 
+static bool room_below(const struct jit *j, size_t limit) {
+  return (size_t)(j->next - j->rw) + (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX <= limit;
+}
+
 struct block *jit_block_new(struct jit *j) {
   bool full = j->block_count == j->block_max || j->map_count + 4 * BLOCK_MAX_INSNS > j->map_max ||
               j->insn_count + 2 * BLOCK_MAX_INSNS > j->insn_max ||
-              j->link_count + 2 * BLOCK_MAX_INSNS > j->link_max ||
-              (size_t)(j->rw + j->size - j->next) < (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX;
+              j->link_count + 2 * BLOCK_MAX_INSNS > j->link_max || !room_below(j, j->size);
+  if (!full && !room_below(j, j->limit)) {
+    if (j->cpu->icount - j->flushed_at < LIMIT_INSNS)
+      j->limit = j->size - j->limit < LIMIT_STEP ? j->size : j->limit + LIMIT_STEP;
+    else
+      full = true;
+  }
   if (full)
     jit_flush(j);
   struct block *b = &j->blocks[j->block_count];

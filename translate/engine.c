@@ -29,6 +29,8 @@
 #define HOT_BLOCK 2u   /* slices that begin in a block until it is translated for the window */
 #define PASSES_HOT 24u /* by an exit from a hot block to a cold one, until that is hot, too */
 #define HOT_SPACE 12u  /* slices of a space until it gets a window */
+#define COLD_RUNS 2u   /* the interpreter's runs of code until it is translated */
+#define COLD_INSNS 64u /* at most, in one of them */
 #define CACHE_SIZE (128u << 20)
 #define CACHE_MAX_MB 1024u
 
@@ -136,6 +138,20 @@ static void jit_engine_flush(struct cpu *cpu) {
 
 /* --- running --- */
 
+/* Code that runs once or twice, as half of a system's start does, is not worth a translation, which takes as
+ * long as fifty runs by the interpreter and leaves hundreds of bytes behind. */
+static bool is_cold(struct jit *j, uint32_t pa) {
+  uint8_t *runs = &j->runs[(pa * 0x9e3779b1u ^ j->cpu->mode * 0x85ebca6bu) >> (32 - RUNS_BITS)];
+  if (*runs >= j->cold)
+    return false;
+  if (*runs == 0 && ++j->runs_used > RUNS / 2) { /* or all that is new would seem known */
+    memset(j->runs, 0, RUNS);
+    j->runs_used = 1;
+  }
+  ++*runs;
+  return true;
+}
+
 /* *local: the way from EIP to the block does not survive a load of CR3. */
 static struct block *find_block(struct jit *j, bool *local) {
   struct cpu *cpu = j->cpu;
@@ -154,8 +170,13 @@ static struct block *find_block(struct jit *j, bool *local) {
     uint32_t pa2 = paging_translate(cpu, (la & ~(MEM_PAGE - 1)) + MEM_PAGE, access);
     b = jit_find(j, pa, cpu->eip, pa2 & ~(MEM_PAGE - 1), &crosses);
   }
-  if (!b)
+  if (!b) {
+    if (is_cold(j, pa)) {
+      j->run_cold = true;
+      return NULL;
+    }
     b = jit_translate(j, pa, j->hot == 0);
+  }
   if (global && b && b->pa2 != NO_PAGE) /* it was there a moment ago: no fault */
     paging_translate_code(cpu, (la & ~(MEM_PAGE - 1)) + MEM_PAGE, access, &global);
   *local = !flushed && !(global && b);
@@ -196,6 +217,21 @@ static void step(struct jit *j) {
   j->stat.steps++;
   jit_fpu_settle(j->cpu);
   interp_step(j->cpu);
+}
+
+/* Straight on by the interpreter, as far as a block would go. */
+static void run_cold(struct jit *j) {
+  struct cpu *cpu = j->cpu;
+  uint32_t mode = cpu->mode, eip;
+  j->run_cold = false;
+  for (unsigned n = 0; n < COLD_INSNS; n++) {
+    eip = cpu->eip;
+    step(j);
+    bool straight = cpu->eip - eip - 1 < INSN_MAX && cpu->mode == mode && cpu->shadow == SHADOW_NONE;
+    if (!straight || cpu->pending || cpu->halted || cpu->shutdown || j->flush_wanted ||
+        cpu->icount >= cpu->icount_limit)
+      return;
+  }
 }
 
 /* The exit that was just taken leads to b: jump there directly from now on. */
@@ -318,6 +354,11 @@ static bool turn(struct jit *j, uint32_t *link) {
     *link = 0;
     b = find_block(j, &local);
   }
+  if (j->run_cold) {
+    *link = 0;
+    run_cold(j);
+    return true;
+  }
   if (!b || b->insns > cpu->icount_limit - cpu->icount) {
     *link = 0;
     if (b && !cpu->machine->config.counted)
@@ -372,13 +413,13 @@ bool tlb_host_supported(void) {
 struct jit_options {
   size_t cache; /* bytes */
   bool verify;
-  unsigned hot_block, hot_space;
+  unsigned hot_block, hot_space, cold;
 };
 
-/* "cache=N" (size of the code cache in MB), "verify=on|off", "hot=on" (use windows at once, everywhere: for
- * tests), comma between them. False: none of these. */
+/* "cache=N" (size of the code cache in MB), "verify=on|off", "hot=on" (translate at once,
+ * and use windows at once and everywhere: for tests), comma between them. False: none of these. */
 static bool parse_options(const char *options, struct jit_options *o) {
-  *o = (struct jit_options){CACHE_SIZE, false, HOT_BLOCK, HOT_SPACE};
+  *o = (struct jit_options){CACHE_SIZE, false, HOT_BLOCK, HOT_SPACE, COLD_RUNS};
   for (const char *p = options ? options : ""; *p;) {
     size_t n = strcspn(p, ",");
     if (strncmp(p, "cache=", 6) == 0 && p[6] >= '0' && p[6] <= '9') {
@@ -392,7 +433,7 @@ static bool parse_options(const char *options, struct jit_options *o) {
     } else if (n == 10 && strncmp(p, "verify=off", n) == 0) {
       o->verify = false;
     } else if (n == 6 && strncmp(p, "hot=on", n) == 0) {
-      o->hot_block = o->hot_space = 0;
+      o->hot_block = o->hot_space = o->cold = 0;
     } else {
       return false;
     }
@@ -418,6 +459,7 @@ static int jit_init(struct cpu *cpu, const char *name, const char *options, stru
     return -ENOMEM;
   j->cpu = cpu;
   j->verify = o->verify;
+  j->cold = o->cold;
   cpu->engine_data = j;
   int err = jit_cache_init(j, o->cache);
   if (err) {

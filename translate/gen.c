@@ -15,7 +15,7 @@ uint32_t gen_left(const struct gen *g) { return g->count - g->index; }
 static void note_host(struct gen *g) {
   struct jit *j = g->j;
   struct host_map *m = &j->maps[j->map_count + g->b->map_count++];
-  m->host_off = (uint32_t)(g->e.p - jit_to_rw(j, g->b->host));
+  m->host_off = (uint16_t)(g->e.p - jit_to_rw(j, g->b->host));
   m->index = (uint8_t)g->index;
   m->eip_off = g->off[g->index];
 }

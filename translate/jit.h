@@ -52,7 +52,7 @@ struct link {
 };
 
 struct host_map { /* host code from host_off on belongs to guest instruction `index` */
-  uint32_t host_off;
+  uint16_t host_off;
   int16_t eip_off;
   uint8_t index;
 };
@@ -93,6 +93,8 @@ struct block {                      /* what jit_find looks at comes first */
 static inline bool mode_relative(uint32_t mode) {
   return (mode & (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING)) == (MODE_CODE32 | MODE_FLAT_CS | MODE_PAGING);
 }
+#define RUNS_BITS 17
+#define RUNS (1u << RUNS_BITS)
 #define JIT_IDS 1024u
 
 /* One (mode, CS base, CS limit, generation) combination in use; see jit_rekey. The generation is that of the
@@ -137,6 +139,8 @@ struct jit {
   uint8_t *rw;       /* code cache, writable alias */
   const uint8_t *rx; /* the same memory, executable alias */
   size_t size;
+  size_t limit;        /* how far it may fill before a flush is considered; grows up to size */
+  uint64_t flushed_at; /* icount */
   uint8_t *next; /* first free byte, writable alias */
   uint8_t *stubs_end;
 
@@ -164,7 +168,7 @@ struct jit {
   const uint8_t *stub_lookup;    /* eip is in memory: jump there through the jump cache */
   const uint8_t *stub_miss;      /* R8D = eip: no jump cache entry */
   const uint8_t *stub_read, *stub_write, *stub_write_check, *stub_write_commit, *stub_seg_check;
-  const uint8_t *stub_exec; /* R8D = index into insns */
+  const uint8_t *stub_exec;       /* R8D = index into insns */
   const uint8_t *stub_code_store; /* selfmod.c */
   const uint8_t *stub_fpu_load;
   const uint8_t *stub_pushf, *stub_popf[4]; /* by user * 2 + wide; see gen_system.c */
@@ -198,7 +202,11 @@ struct jit {
   unsigned local_jump_count;
   bool hold_windows; /* no hot blocks until the slice ends */
   bool slice_begins; /* the next block found begins a slice */
-  bool verify;       /* check every block with verify.h before it may run */
+  uint8_t *runs;     /* by hash of address and mode: runs of code by the interpreter, see is_cold */
+  uint32_t runs_used;
+  unsigned cold; /* so many runs until it is translated */
+  bool run_cold; /* find_block: no block yet, for the code is cold */
+  bool verify;   /* check every block with verify.h before it may run */
 };
 
 /* ECX of the slow-path stubs. */
@@ -229,7 +237,8 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
 bool jit_retry_sites(struct jit *j, const struct block *b);
 
 /* --- selfmod.c --- */
-void jit_note_code_store(struct jit *j, uint32_t la, uint32_t user); /* stores to this code page are allowed */
+void jit_note_code_store(struct jit *j, uint32_t la,
+                         uint32_t user); /* stores to this code page are allowed */
 void jit_forget_code_stores(struct jit *j);
 /* The same noted page, or NULL. */
 const struct code_store *jit_find_code_store(const struct jit *j, uint32_t la, uint32_t size, uint32_t user);

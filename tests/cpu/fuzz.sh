@@ -30,7 +30,7 @@ fuzz() {
 
 checked=,verify=on
 [ -z "${FUZZ_CASES:-}" ] || checked=
-for engine in ${FUZZ_ENGINES:-interp tlb$checked window,hot=on$checked}; do
+for engine in ${FUZZ_ENGINES:-interp tlb,hot=on$checked window,hot=on$checked}; do
   if [ -n "${FUZZ_CASES:-}" ]; then
     fuzz "$engine" all -n "$FUZZ_CASES" -s "${FUZZ_SEED:-1}"
     continue

@@ -6,7 +6,7 @@ set -u
 : "${SRC:?}" "${BUILD:?}"
 passed=0
 failed=0
-for engine in interp tlb,verify=on window,hot=on,verify=on; do
+for engine in interp tlb,hot=on,verify=on window,hot=on,verify=on; do
   set -- "$engine"
   for source in "$SRC"/tests/cpu/guest/*.asm; do
     set -- "$@" "$source" "$BUILD/tests/cpu/guest/$(basename "$source" .asm).bin"

@@ -7,7 +7,7 @@ set -u
 : "${BUILD:?}"
 passed=0
 failed=0
-for engine in tlb,verify=on window,hot=on,verify=on; do
+for engine in tlb,hot=on,verify=on window,hot=on,verify=on; do
   result=$("$BUILD/lockstep-random-run" "${LOCKSTEP_SEED:-1}" "${LOCKSTEP_CASES:-2000}" "$engine")
   printf "%s:\n%s\n" "$engine" "$result"
   p=$(printf "%s\n" "$result" | sed -n "\$s/^\([0-9]*\) passed, [0-9]* failed$/\1/p")

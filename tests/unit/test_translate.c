@@ -246,7 +246,7 @@ START_TEST(test_options) {
 END_TEST
 
 START_TEST(test_linking) {
-  struct bed b = bed_make(&engine_tlb, NULL);
+  struct bed b = bed_make(&engine_tlb, "hot=on");
   CODE(&b, START,
        "\xb9\x10\x27\x00\x00" /* mov ecx, 10000 */ "\x31\xc0"                          /* xor eax, eax */
        "\x40" /* 4007: inc eax */ "\xeb\x00" /* jmp */ "\x49" /* dec ecx */ "\x75\xfa" /* jnz 4007 */
@@ -272,10 +272,9 @@ END_TEST
 
 /* Between the rings by INT and IRET: the jump cache knows the way, once it has been found. */
 START_TEST(test_ring_changes) {
-  static const char *const options[] = {NULL, "hot=on"};
   static const struct engine *const engines[] = {&engine_tlb, &engine_window};
   for (int i = 0; i < 2; i++) {
-    struct bed b = bed_make(engines[i], options[i]);
+    struct bed b = bed_make(engines[i], "hot=on");
     put_gate(&b, IDT + 0x80 * 8, K_CODE, 0xe000, 0xee, 0);
     CODE(&b, 0xe000, "\x43\xcf"); /* inc ebx; iret */
     CODE(&b, START,
@@ -295,7 +294,7 @@ START_TEST(test_ring_changes) {
 END_TEST
 
 START_TEST(test_invalidation) {
-  struct bed b = bed_make(&engine_tlb, NULL);
+  struct bed b = bed_make(&engine_tlb, "hot=on");
   struct mem *mem = b.m->mem;
   CODE(&b, START, "\xb8\x01\x00\x00\x00\xeb\x39"); /* mov eax, 1; jmp 4040 */
   CODE(&b, START + 0x40, "\x43\xf4");              /* inc ebx; hlt */
@@ -328,7 +327,7 @@ END_TEST
 
 /* One physical address, several kinds of code. */
 START_TEST(test_keys) {
-  struct bed b = bed_make(&engine_tlb, NULL);
+  struct bed b = bed_make(&engine_tlb, "hot=on");
   CODE(&b, START, "\xb8\x34\x12\xf4\x90\xf4"); /* mov ax, 1234h; hlt or mov eax, 90f41234h; hlt */
   run(&b);
   ck_assert_uint_eq(b.cpu->gpr[EAX], 0x90f41234);
@@ -355,7 +354,7 @@ END_TEST
 
 /* More code than fits, twice around: blocks and links go, the result stays. */
 START_TEST(test_small_cache) {
-  struct bed b = bed_make(&engine_tlb, "cache=1");
+  struct bed b = bed_make(&engine_tlb, "cache=1,hot=on");
   const uint32_t steps = 60000, chain = 0x100000;
   for (uint32_t i = 0; i < steps; i++)
     memcpy(b.ram + chain + i * 3, "\x40\xeb\x00", 3);   /* inc eax; jmp */
@@ -373,7 +372,7 @@ END_TEST
 
 /* Every block keeps inside what the cache reserves for it. */
 START_TEST(test_block_size) {
-  struct bed b = bed_make(&engine_tlb, NULL);
+  struct bed b = bed_make(&engine_tlb, "hot=on");
   static const char *const dense[] = {
       "\x64\xff\x35\x00\x00\x02\x00",     /* push [fs:20000h] */
       "\x64\xdd\x04\x25\x00\x00\x02\x00", /* fld qword [fs:20000h] */
@@ -423,7 +422,7 @@ START_TEST(test_sigfpe_in_core) {
       bed_ring(beds[i], 0);
     }
     if (turn == 0)
-      b = bed_make(&engine_tlb, NULL); /* installs its handlers over the core's */
+      b = bed_make(&engine_tlb, "hot=on"); /* installs its handlers over the core's */
   }
   machine_free(a.m);
   machine_free(b.m);

@@ -257,7 +257,7 @@ static void run_linked(const struct engine *engine, const char *options) {
   machine_free(b.m);
 }
 
-START_TEST(test_linked_tlb) { run_linked(&engine_tlb, "verify=on"); }
+START_TEST(test_linked_tlb) { run_linked(&engine_tlb, "hot=on,verify=on"); }
 END_TEST
 START_TEST(test_linked_window) { run_linked(&engine_window, "hot=on,verify=on"); }
 END_TEST

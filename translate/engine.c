@@ -341,6 +341,8 @@ static bool turn(struct jit *j, uint32_t *link) {
   uint64_t flushes = j->stat.flushes;
   bool local;
   struct block *b = find_block(j, &local);
+  if (j->stat.flushes != flushes)
+    *link = 0;
   if (b && j->slice_begins && j->windows) {
     *link = 0;
     b = sample(j, b);

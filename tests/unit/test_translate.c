@@ -353,9 +353,9 @@ START_TEST(test_keys) {
 END_TEST
 
 /* More code than fits, twice around: blocks and links go, the result stays. */
-START_TEST(test_small_cache) {
-  struct bed b = bed_make(&engine_tlb, "cache=1,hot=on");
-  const uint32_t steps = 60000, chain = 0x100000;
+static void run_more_than_fits(const struct engine *engine, uint32_t steps) {
+  struct bed b = bed_make(engine, "cache=1,hot=on");
+  const uint32_t chain = 0x100000;
   for (uint32_t i = 0; i < steps; i++)
     memcpy(b.ram + chain + i * 3, "\x40\xeb\x00", 3);   /* inc eax; jmp */
   memcpy(b.ram + chain + steps * 3, "\x49\x0f\x85", 3); /* dec ecx; jnz chain; hlt */
@@ -365,7 +365,53 @@ START_TEST(test_small_cache) {
   put32(&b, START + 8, chain - START - 12);
   ck_assert_uint_eq(run(&b), 4 + 3 * (2 * steps + 2));
   ck_assert_uint_eq(b.cpu->gpr[EAX], 3 * steps);
-  ck_assert_uint_ge(jit_of(&b)->stat.flushes, 3);
+  ck_assert_uint_ge(jit_of(&b)->stat.flushes, 1);
+  machine_free(b.m);
+}
+
+START_TEST(test_small_cache) {
+  run_more_than_fits(&engine_tlb, 60000);
+  run_more_than_fits(&engine_window, 300000); /* in which exits' links are looked at again */
+}
+END_TEST
+
+/* Code that runs twice is the interpreter's; from the third time on it is translated. */
+START_TEST(test_cold_code) {
+  struct bed b = bed_make(&engine_tlb, NULL);
+  CODE(&b, START,
+       "\xb9\x05\x00\x00\x00" /* mov ecx, 5 */ "\x40\x40\x49\x75\xfb" /* 4005: inc, inc, dec, jnz */
+       "\xf4");
+  b.cpu->gpr[EAX] = 0;
+  run(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 10);
+  /* mov and the first turn, the second turn, HLT; three turns are left for translated code */
+  ck_assert_uint_eq(jit_of(&b)->stat.steps, 5 + 4 + 4 + 1);
+  ck_assert_uint_eq(jit_of(&b)->stat.blocks, 1);
+  machine_free(b.m);
+}
+END_TEST
+
+/* The cache grows only where it is filled in no time, and a flush gives the host its memory back. */
+START_TEST(test_cache_limit) {
+  struct bed b = bed_make(&engine_tlb, "hot=on");
+  struct jit *j = jit_of(&b);
+  size_t first = j->limit;
+  CODE(&b, START, "\x40\xf4");
+  run(&b);
+  ck_assert_uint_lt(first, j->size);
+  j->next = j->rw + first - 4096; /* as good as full */
+  jit_block_new(j);
+  ck_assert_uint_gt(j->limit, first);
+  ck_assert_uint_eq(j->stat.flushes, 0);
+  uint8_t *last = j->rw + j->limit - 4096;
+  *last = 1;
+  j->next = last;
+  b.cpu->icount += 1ull << 33;
+  jit_block_new(j);
+  ck_assert_uint_eq(j->stat.flushes, 1);
+  ck_assert_uint_eq(j->limit, first);
+  ck_assert_uint_eq(*last, 0);
+  ck_assert_ptr_eq(j->next, j->stubs_end);
   machine_free(b.m);
 }
 END_TEST
@@ -445,6 +491,8 @@ Suite *suite_translate(void) {
   tcase_add_test(blocks, test_invalidation);
   tcase_add_test(blocks, test_keys);
   tcase_add_test(blocks, test_small_cache);
+  tcase_add_test(blocks, test_cold_code);
+  tcase_add_test(blocks, test_cache_limit);
   tcase_add_test(blocks, test_block_size);
   tcase_add_test(blocks, test_sigfpe_in_core);
   suite_add_tcase(s, blocks);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Firmware configuration device: numbered items, read byte by byte through a data port or by DMA, and a directory
- * of named files (QEMU's docs/specs/fw_cfg describes the interface).
+ * Firmware configuration device: numbered items, read byte by byte through a data port or by DMA, and a
+ * directory of named files (QEMU's docs/specs/fw_cfg describes the interface).
  *
  * Not modelled: writable items; a DMA write is answered with an error.
  */
 #include "devices/fw_cfg.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FILES_MAX 32
 #define ITEMS_MAX (FW_CFG_FILE_FIRST + FILES_MAX)
 #define NAME_MAX_LEN 56
+#define PIECE 32768u /* of an item in a file, copied at once */
 #define ID_TRADITIONAL 1u
 #define ID_DMA 2u
 
@@ -23,8 +26,10 @@
 #define DMA_WRITE 0x10u
 
 struct item {
-  uint8_t *data;
+  uint8_t *data; /* NULL: none, or in a file */
   uint32_t len;
+  int file; /* descriptor + 1; 0 = in memory */
+  uint64_t file_offset;
 };
 
 struct file_entry { /* of the directory item; numbers are big-endian */
@@ -51,7 +56,7 @@ int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t len) {
   struct fw_cfg *s = DEVICE(struct fw_cfg, dev);
   struct item *item = item_of(s, key);
   DGM_ASSERT(item && len <= UINT32_MAX);
-  if (item->data)
+  if (item->data || item->file)
     return -EEXIST;
   item->data = malloc(len ? len : 1);
   if (!item->data)
@@ -62,9 +67,28 @@ int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t len) {
   return 0;
 }
 
-int fw_cfg_add_u16(struct device *dev, uint16_t key, uint16_t value) { return fw_cfg_add(dev, key, &value, 2); }
-int fw_cfg_add_u32(struct device *dev, uint16_t key, uint32_t value) { return fw_cfg_add(dev, key, &value, 4); }
-int fw_cfg_add_u64(struct device *dev, uint16_t key, uint64_t value) { return fw_cfg_add(dev, key, &value, 8); }
+int fw_cfg_add_part(struct device *dev, uint16_t key, const char *path, uint64_t offset, size_t len) {
+  struct fw_cfg *s = DEVICE(struct fw_cfg, dev);
+  struct item *item = item_of(s, key);
+  DGM_ASSERT(item && len <= UINT32_MAX);
+  if (item->data || item->file)
+    return -EEXIST;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  *item = (struct item){.len = (uint32_t)len, .file = fd + 1, .file_offset = offset};
+  return 0;
+}
+
+int fw_cfg_add_u16(struct device *dev, uint16_t key, uint16_t value) {
+  return fw_cfg_add(dev, key, &value, 2);
+}
+int fw_cfg_add_u32(struct device *dev, uint16_t key, uint32_t value) {
+  return fw_cfg_add(dev, key, &value, 4);
+}
+int fw_cfg_add_u64(struct device *dev, uint16_t key, uint64_t value) {
+  return fw_cfg_add(dev, key, &value, 8);
+}
 
 int fw_cfg_add_file(struct device *dev, const char *name, const void *data, size_t len) {
   struct fw_cfg *s = DEVICE(struct fw_cfg, dev);
@@ -90,22 +114,30 @@ int fw_cfg_add_file(struct device *dev, const char *name, const void *data, size
   return 0;
 }
 
-/* The bytes of the selected item from the current offset on; past its end (or without an item) nothing. */
-static const uint8_t *available(struct fw_cfg *s, uint32_t *len) {
-  const struct item *item = item_of(s, s->selector);
-  *len = item && item->data && s->offset < item->len ? item->len - s->offset : 0;
-  return *len ? item->data + s->offset : NULL;
+/* How many bytes the selected item has from the current offset on; without an item none. */
+static uint32_t available(const struct item *item, uint32_t offset) {
+  return item && (item->data || item->file) && offset < item->len ? item->len - offset : 0;
+}
+
+/* Of a file that has become shorter, zeros are read. */
+static const uint8_t *item_bytes(const struct item *item, uint32_t offset, uint8_t *buffer, uint32_t len) {
+  if (item->data)
+    return item->data + offset;
+  ssize_t n = pread(item->file - 1, buffer, len, (off_t)(item->file_offset + offset));
+  if (n < (ssize_t)len)
+    memset(buffer + (n < 0 ? 0 : n), 0, len - (n < 0 ? 0 : (uint32_t)n));
+  return buffer;
 }
 
 static uint32_t data_read(void *opaque, uint32_t offset, int size) {
   struct fw_cfg *s = opaque;
   if (offset != 1)
     return size == 1 ? 0xff : 0xffff; /* the selector cannot be read */
-  uint32_t len;
-  const uint8_t *from = available(s, &len);
-  uint8_t value = from ? *from : 0;
-  s->offset += len != 0;
-  return value;
+  const struct item *item = item_of(s, s->selector);
+  if (!available(item, s->offset))
+    return 0;
+  uint8_t buffer;
+  return *item_bytes(item, s->offset++, &buffer, 1);
 }
 
 static void select_write(void *opaque, uint32_t offset, int size, uint32_t value) {
@@ -118,7 +150,8 @@ static void select_write(void *opaque, uint32_t offset, int size, uint32_t value
 
 static const struct io_ops port_ops = {data_read, select_write, 2};
 
-/* Past the end of an item come zeros. A hostile length must not keep us busy with holes: only memory is filled. */
+/* Past the end of an item come zeros. A hostile length must not keep us busy with holes: only memory is
+ * filled. */
 static void zero_fill(struct mem *m, uint64_t pa, uint64_t left) {
   static const uint8_t zeros[MEM_PAGE];
   while (left && pa < (uint64_t)MEM_PAGES * MEM_PAGE) {
@@ -128,6 +161,15 @@ static void zero_fill(struct mem *m, uint64_t pa, uint64_t left) {
       mem_dma_write(m, pa, zeros, n);
     pa += n;
     left -= n;
+  }
+}
+
+static void copy_item(struct fw_cfg *s, const struct item *item, uint64_t to, uint32_t len) {
+  uint8_t buffer[PIECE];
+  for (uint32_t done = 0; done < len;) {
+    uint32_t n = len - done < PIECE ? len - done : PIECE;
+    mem_dma_write(s->dev.mem, to + done, item_bytes(item, s->offset + done, buffer, n), n);
+    done += n;
   }
 }
 
@@ -148,12 +190,11 @@ static void dma_run(struct fw_cfg *s) {
     s->offset = 0;
   }
   if (control & (DMA_READ | DMA_SKIP)) {
-    uint32_t len;
-    const uint8_t *from = available(s, &len);
+    const struct item *item = item_of(s, s->selector);
+    uint32_t len = available(item, s->offset);
     len = len < left ? len : left;
     if (control & DMA_READ) {
-      if (len)
-        mem_dma_write(s->dev.mem, to, from, len);
+      copy_item(s, item, to, len);
       if (to < 1ull << 32)
         zero_fill(s->dev.mem, to + len, left - len);
     }
@@ -211,8 +252,12 @@ static void fw_cfg_reset(struct device *dev) {
 
 static void fw_cfg_destroy(struct device *dev) {
   struct fw_cfg *s = DEVICE(struct fw_cfg, dev);
-  for (unsigned i = 0; i < 2 * ITEMS_MAX; i++)
-    free(s->item[i / ITEMS_MAX][i % ITEMS_MAX].data);
+  for (unsigned i = 0; i < 2 * ITEMS_MAX; i++) {
+    struct item *item = &s->item[i / ITEMS_MAX][i % ITEMS_MAX];
+    free(item->data);
+    if (item->file)
+      close(item->file - 1);
+  }
 }
 
 static const struct field fw_cfg_fields[] = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* -kernel, -initrd and -append: reads the files and hands the laid-out pieces to the option ROM through fw_cfg. */
+/* -kernel, -initrd and -append: reads the files and hands the laid-out pieces to the option ROM through
+ * fw_cfg. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "devices/pc.h"
 
 #define KERNEL_MAX (1ull << 30)
+#define PART_MIN (1u << 20)
 #define ROM_NAME "genroms/kernelboot.bin"
 
 extern const uint8_t rom_kernelboot[], rom_kernelboot_end[]; /* roms/kernelboot.asm */
@@ -37,21 +39,35 @@ static int add_option_rom(struct device *fw) {
   return error ? error : fw_cfg_add_file(fw, "bootorder", first, sizeof first);
 }
 
-static int add_piece(struct device *fw, const struct load_piece *piece, uint16_t addr, uint16_t size, uint16_t data) {
+/* A large piece that is the end of its file, as kernels and initial file systems are, is not kept in memory.
+ */
+static bool is_end_of(const struct load_piece *piece, const struct load_file *f) {
+  return f && piece->len >= PART_MIN && piece->len <= f->len &&
+         memcmp(piece->data, f->data + (f->len - piece->len), piece->len) == 0;
+}
+
+/* file: that the piece was made from, or NULL. */
+static int add_piece(struct device *fw, const struct load_piece *piece, const struct load_file *file,
+                     uint16_t addr, uint16_t size, uint16_t data) {
   int error = fw_cfg_add_u32(fw, addr, piece->addr);
   if (!error)
     error = fw_cfg_add_u32(fw, size, (uint32_t)piece->len);
+  if (!error && is_end_of(piece, file))
+    return fw_cfg_add_part(fw, data, file->name, file->len - piece->len, piece->len);
   return error ? error : fw_cfg_add(fw, data, piece->data, piece->len);
 }
 
-static int publish(struct device *fw, const struct load_plan *plan) {
-  int error = add_piece(fw, &plan->kernel, FW_CFG_KERNEL_ADDR, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA);
+static int publish(struct device *fw, const struct load_plan *plan, const struct load_file *kernel,
+                   const struct load_file *initrd) {
+  int error =
+      add_piece(fw, &plan->kernel, kernel, FW_CFG_KERNEL_ADDR, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA);
   if (!error)
-    error = add_piece(fw, &plan->initrd, FW_CFG_INITRD_ADDR, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA);
+    error = add_piece(fw, &plan->initrd, initrd, FW_CFG_INITRD_ADDR, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA);
   if (!error)
-    error = add_piece(fw, &plan->cmdline, FW_CFG_CMDLINE_ADDR, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA);
+    error =
+        add_piece(fw, &plan->cmdline, NULL, FW_CFG_CMDLINE_ADDR, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA);
   if (!error)
-    error = add_piece(fw, &plan->setup, FW_CFG_SETUP_ADDR, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA);
+    error = add_piece(fw, &plan->setup, NULL, FW_CFG_SETUP_ADDR, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA);
   if (!error)
     error = fw_cfg_add_u32(fw, FW_CFG_KERNEL_ENTRY, plan->entry);
   return error ? error : add_option_rom(fw);
@@ -101,12 +117,13 @@ int pc_load_kernel(struct pc *pc) {
   if (!error) {
     struct load_plan plan;
     const char *why;
-    error = load_plan_make(&plan, &(struct load_file){c->kernel, data, len}, c->append ? c->append : "", initrd, count,
-                           pc->machine->ram->size, &why);
+    struct load_file kernel = {c->kernel, data, len};
+    error = load_plan_make(&plan, &kernel, c->append ? c->append : "", initrd, count, pc->machine->ram->size,
+                           &why);
     if (error)
       error_report("cannot boot %s: %s", c->kernel, why);
     else
-      error = publish(pc->fw_cfg, &plan);
+      error = publish(pc->fw_cfg, &plan, &kernel, count == 1 && !strchr(initrd[0].name, ' ') ? initrd : NULL);
     load_plan_free(&plan);
   }
   for (unsigned i = 0; i < count; i++)

@@ -105,6 +105,7 @@ $cc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$out/bench" "$here/bench.c" "
   -q "${BENCH_QEMU:-qemu-system-i386}" -e "${BENCH_ENGINES:-native dragoman qemu}" -f "${BENCH_FILTER:-}" \
   -r "${BENCH_RUNS:-3}"
 status=$?
+KERNEL=$kernel INITRAMFS=$out/initramfs "$here/footprint.sh"
 if [ -n "${BENCH_GUESTS:-${DRAGOMAN_GUESTS:-}}" ]; then
   GUESTS=${BENCH_GUESTS:-$DRAGOMAN_GUESTS} "$here/starts.sh"
 fi

@@ -2,7 +2,9 @@
 /* The firmware configuration device, through its ports and by DMA. */
 #include <check.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "devices/fw_cfg.h"
 
@@ -102,6 +104,31 @@ START_TEST(dma_transfers) {
 }
 END_TEST
 
+/* A part of a file: read when it is asked for; beyond the file's end, zeros. */
+START_TEST(parts_of_files) {
+  char path[] = "fw_cfg-XXXXXX";
+  int fd = mkstemp(path);
+  ck_assert_int_ge(fd, 0);
+  uint8_t data[40000];
+  for (size_t i = 0; i < sizeof data; i++)
+    data[i] = (uint8_t)(i * 7 + i / 256);
+  ck_assert_int_eq(write(fd, data, sizeof data), sizeof data);
+  ck_assert_int_eq(fw_cfg_add_part(fw, FW_CFG_INITRD_DATA, "/nonexistent", 0, 1), -ENOENT);
+  ck_assert_int_eq(fw_cfg_add_part(fw, FW_CFG_INITRD_DATA, path, 1000, 38000), 0);
+  ck_assert_int_eq(fw_cfg_add_part(fw, FW_CFG_INITRD_DATA, path, 1000, 38000), -EEXIST);
+  ck_assert_int_eq(fw_cfg_add(fw, FW_CFG_INITRD_DATA, data, 4), -EEXIST);
+  unlink(path);
+  ck_assert_uint_eq(item(FW_CFG_INITRD_DATA, 2), data[1000] | data[1001] << 8);
+  dma(FW_CFG_INITRD_DATA << 16 | 8 | 2, 38000, 0x2000);
+  ck_assert_mem_eq(ram->host + 0x2000, data + 1000, 38000);
+  ck_assert_int_eq(ftruncate(fd, 1010), 0);
+  dma(FW_CFG_INITRD_DATA << 16 | 8 | 2, 20, 0x2000);
+  ck_assert_mem_eq(ram->host + 0x2000, data + 1000, 10);
+  ck_assert_mem_eq(ram->host + 0x200a, (uint8_t[10]){0}, 10);
+  close(fd);
+}
+END_TEST
+
 Suite *suite_fw_cfg(void) {
   Suite *s = suite_create("fw_cfg");
   TCase *t = tcase_create("fw_cfg");
@@ -109,6 +136,7 @@ Suite *suite_fw_cfg(void) {
   tcase_add_test(t, items_read_byte_by_byte);
   tcase_add_test(t, files_are_in_the_directory);
   tcase_add_test(t, dma_transfers);
+  tcase_add_test(t, parts_of_files);
   suite_add_tcase(s, t);
   return s;
 }

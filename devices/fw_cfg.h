@@ -22,8 +22,8 @@ enum { /* item numbers */
 
 extern const struct device_class fw_cfg_class;
 
-/* All of these but fw_cfg_add_part copy the data. -EEXIST, -ENOMEM, -ENOSPC (no file slots left); names of files up to 55
- * characters. */
+/* All of these but fw_cfg_add_part copy the data. -EEXIST, -ENOMEM, -ENOSPC (no file slots left); names of files up to
+ * 55 characters. */
 int fw_cfg_add(struct device *dev, uint16_t key, const void *data, size_t len);
 /* `len` bytes of a file from `offset` on, read when the guest asks for them and not kept. -EEXIST, or open's. */
 int fw_cfg_add_part(struct device *dev, uint16_t key, const char *path, uint64_t offset, size_t len);

@@ -3,11 +3,11 @@
  * Interpreter: string instructions and REP (SDM vol. 2, MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS, REP).
  *
  * A repeated instruction runs to its end, except that it stops between two iterations, with EIP still on it, when an
- * event can be taken, when TF asks for a trap after each iteration, and after REP_SLICE iterations. It counts as one
- * retired instruction, when it is done. A fault leaves the registers at the iteration that faulted, and the flags as
- * they were before the instruction. Forward MOVS and STOS over plain memory, and to the memory of displays, move whole
- * runs at once; overlapping
- * moves give byte for byte what single iterations would.
+ * event can be taken, when TF asks for a trap after each iteration, and after REP_SLICE iterations (more of them if
+ * they are moved in runs). It counts as one retired instruction, when it is done. A fault leaves the registers at the
+ * iteration that faulted, and the flags as they were before the instruction. Forward MOVS and STOS over plain memory,
+ * and to the memory of displays, move whole runs at once; overlapping moves give byte for byte what single iterations
+ * would.
  */
 #include "core/interp.h"
 
@@ -38,6 +38,10 @@ static bool must_pause(const struct cpu *cpu, unsigned done) {
   return cpu->pending && ((cpu->pending & PEND_EXIT) || cpu_event_deliverable(cpu));
 }
 
+/* Of a run moved at once this part counts: it takes no longer than that many iterations one by one. */
+#define RUN_LONG 64u
+#define RUN_SHARE 16u
+
 /* One iteration; returns the iterations done (runs may do more than one), at most `max`. */
 typedef uint32_t iteration_fn(struct cpu *cpu, const struct insn *in, int size, uint32_t max);
 
@@ -56,7 +60,7 @@ static inline __attribute__((always_inline)) void repeat(struct cpu *cpu, const 
     uint32_t max = cpu->eflags & FL_TF ? 1 : REP_SLICE - done;
     uint32_t n = one(cpu, in, size, count < max ? count : max);
     advance(cpu, in, ECX, -n);
-    done += n;
+    done += n < RUN_LONG ? n : n / RUN_SHARE;
   }
 }
 

@@ -33,6 +33,8 @@ void dump_guest(const struct block *b, const struct insn *insns, const int16_t *
 void dump_host(const struct jit *j, const struct block *b) {
   FILE *out = log_file();
   fprintf(out, "OUT: eip=%08x size=%u\n", b->eip, b->host_size);
+  const uint8_t *front = b->host - BLOCK_FRONT;
+  list(out, CS_MODE_64, jit_to_rw(j, front), BLOCK_FRONT, (uintptr_t)front);
   list(out, CS_MODE_64, jit_to_rw(j, b->host), b->host_size, (uintptr_t)b->host);
   fputc('\n', out);
 }

@@ -32,6 +32,8 @@ static void select_insn(struct gen *g, unsigned index) {
 static void emit_island(struct gen *g) {
   for (; g->first_pending < g->cold_count; g->first_pending++) {
     struct cold *c = &g->cold[g->first_pending];
+    if (c->island)
+      continue;
     bool near = emit_patch8(c->jrcxz, g->e.p);
     DGM_ASSERT(near);
     c->island = emit_jmp32(&g->e);
@@ -61,6 +63,26 @@ struct cold *gen_cold(struct gen *g, enum cold_kind kind) {
   c->fp = g->fp;
   c->jrcxz = emit_jrcxz(&g->e);
   return c;
+}
+
+/* Room for two jumps, then the entry. */
+static void emit_front(struct gen *g) {
+  struct block *b = g->b;
+  while ((uintptr_t)(g->e.p + BLOCK_FRONT) & 15)
+    e8(&g->e, 0xcc);
+  for (int i = 0; i < 2; i++)
+    g->front[i] = emit_jmp32(&g->e);
+  b->host = jit_to_rx(g->j, g->e.p);
+}
+
+/* The cold path just made is reached by a jump before the entry, if one is left and not too far. */
+void gen_reach_front(struct gen *g) {
+  struct cold *c = &g->cold[g->cold_count - 1];
+  if (g->front_used == 2 || !emit_patch8(c->jrcxz, g->front[g->front_used] - 1))
+    return;
+  c->island = g->front[g->front_used++];
+  if (g->first_pending == g->cold_count - 1)
+    g->first_pending++;
 }
 
 /* --- EIP constants --- */
@@ -391,11 +413,13 @@ static void emit_head(struct gen *g) {
   emit_lea64(e, R12, hm_base(R12, -(int32_t)g->count));
   emit_shrx(e, RCX, R12, R13, true);
   gen_cold(g, COLD_HEAD);
+  gen_reach_front(g);
 }
 
 /* g->insns, g->count, g->b's key and g->e are set. Leaves host_size and the links complete. */
 void gen_block(struct gen *g) {
   struct block *b = g->b;
+  emit_front(g);
   emit_head(g);
   for (unsigned i = 0; i < g->count; i++) {
     select_insn(g, i);

@@ -86,6 +86,8 @@ struct gen {
   struct fp_pointers fp;
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
+  uint8_t *front[2];      /* jumps before the entry for the first that have none: out of nobody's way */
+  unsigned front_used;
   unsigned exit_count;
   bool ended;                 /* the block's last instruction has emitted its exits */
   struct cold no_cold;        /* what an access by the window returns */
@@ -99,6 +101,7 @@ void gen_block(struct gen *g);
 /* Make room: if a pending jrcxz could not reach past `bytes` more bytes, emit an island here. */
 void gen_reserve(struct gen *g, unsigned bytes);
 struct cold *gen_cold(struct gen *g, enum cold_kind kind); /* emits jrcxz, registers its target */
+void gen_reach_front(struct gen *g);
 /* reg = EIP constant of this block; the second form stores it to cpu->eip (changes RCX). Flags survive. */
 void gen_eip(struct gen *g, int reg, uint32_t eip);
 void gen_store_eip(struct gen *g, uint32_t eip);

@@ -19,6 +19,7 @@ static void ensure_loaded(struct gen *g) {
   gen_reserve(g, 24);
   emit_load(e, RCX, CPU_FIELD(fpu_loaded));
   struct cold *c = gen_cold(g, COLD_FPU);
+  gen_reach_front(g);
   c->resume = e->p;
   g->fpu_ready = true;
 }

@@ -76,8 +76,8 @@ struct block {                      /* what jit_find looks at comes first */
   uint8_t insns;
   bool valid;
   bool hot;            /* translated with window_sites */
-  const uint8_t *host; /* entry, executable alias */
-  uint32_t host_size;
+  const uint8_t *host; /* entry, executable alias; in front of it are the jumps that its head's jrcxz reach */
+  uint32_t host_size;  /* from the entry on */
   uint32_t map_first, map_count;   /* in jit->maps */
   struct block *page_next[2];      /* lists of blocks with bytes on page pa and on page pa2 */
   uint32_t link_first, link_count; /* direct exits, in jit->links */
@@ -85,6 +85,8 @@ struct block {                      /* what jit_find looks at comes first */
   struct patch_site patch[PATCH_SITES];
   uint8_t patch_count;
 } __attribute__((aligned(64)));
+
+#define BLOCK_FRONT 10u /* bytes in front of the entry */
 
 #define JIT_HASH (1u << 18)
 

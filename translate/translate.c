@@ -213,7 +213,6 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   b->hot = hot;
   b->window_sites = b->hot ? ~(hinted ? hint->tlb_sites : 0) : 0;
   g->e.p = j->next;
-  b->host = jit_to_rx(j, g->e.p);
   gen_block(g);
   DGM_ASSERT(g->e.p <= j->rw + j->size);
   j->map_count += b->map_count;

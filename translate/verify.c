@@ -144,9 +144,9 @@ static bool scan_prefixes(struct verifier *v, struct vinsn *in, const uint8_t *p
 }
 
 static bool decode(struct verifier *v, struct vinsn *in) {
-  const uint8_t *start = jit_to_rw(v->j, v->b->host) + in->off, *p = start;
-  size_t left = v->b->host_size - in->off;
-  uint64_t address = (uint64_t)(uintptr_t)v->b->host + in->off;
+  const uint8_t *start = jit_to_rw(v->j, v->base) + in->off, *p = start;
+  size_t left = v->size - in->off;
+  uint64_t address = (uint64_t)(uintptr_t)v->base + in->off;
   if (!cs_disasm_iter(handle, &p, &left, &address, scratch))
     return v_fail(v, "no instruction");
   in->id = (uint16_t)scratch->id;
@@ -164,7 +164,7 @@ static bool decode(struct verifier *v, struct vinsn *in) {
 
 /* Instruction number of the one at `off`, to be decoded if it is new. -1 after v_fail. */
 static int32_t place(struct verifier *v, uint32_t off) {
-  if (off >= v->b->host_size) {
+  if (off >= v->size) {
     v_fail(v, "runs out of the block");
     return -1;
   }
@@ -211,7 +211,7 @@ static bool is_jump_register(const struct vinsn *in) { return in->opcode == 0xff
 
 /* Which exit of the block is this branch? */
 static int link_of(const struct verifier *v, const struct vinsn *in) {
-  const uint8_t *field = jit_to_rw(v->j, v->b->host) + in->off + in->len - 4;
+  const uint8_t *field = jit_to_rw(v->j, v->base) + in->off + in->len - 4;
   for (uint32_t i = 0; i < v->b->link_count; i++)
     if (v->j->links[v->b->link_first + i].field == field)
       return (int)i;
@@ -219,7 +219,7 @@ static int link_of(const struct verifier *v, const struct vinsn *in) {
 }
 
 const uint8_t *v_tail(const struct verifier *v) {
-  return jit_to_rw(v->j, v->b->host) + v->now->off + v->now->len - 4;
+  return jit_to_rw(v->j, v->base) + v->now->off + v->now->len - 4;
 }
 
 uint32_t v_far_key(const struct verifier *v, const uint8_t *field) {
@@ -243,18 +243,17 @@ static bool link_targets(struct verifier *v, uint32_t n, int slot) {
   const struct link *l = &v->j->links[v->b->link_first + (uint32_t)slot];
   const uint8_t *stub = jit_to_rx(v->j, l->stub);
   in->link = (int16_t)slot;
-  if (stub < v->b->host || stub >= v->b->host + v->b->host_size)
+  if (stub < v->base || stub >= v->base + v->size)
     return v_fail(v, "exit stub outside of the block");
   if (l->to && (!l->to->valid || l->to->mode != v->b->mode || l->to->cs_limit != v->b->cs_limit))
     return v_fail(v, "linked to a block of another mode");
   if (in->target != (l->to ? l->to->host : stub))
     return v_fail(v, "linked to something else");
-  return succeed(v, n, 2, (uint32_t)(stub - v->b->host));
+  return succeed(v, n, 2, (uint32_t)(stub - v->base));
 }
 
 static bool branch_targets(struct verifier *v, uint32_t n) {
   struct vinsn *in = &v->insns[n];
-  const struct block *b = v->b;
   bool conditional = is_jcc(in) || in->opcode == 0xe3, call = in->opcode == 0xe8;
   if (in->prefixes || in->op_count != 1 || in->op[0].type != X86_OP_IMM)
     return v_fail(v, "form of a branch");
@@ -267,13 +266,13 @@ static bool branch_targets(struct verifier *v, uint32_t n) {
   int slot = link_of(v, in);
   if (slot >= 0)
     return link_targets(v, n, slot);
-  if (in->target >= b->host && in->target < b->host + b->host_size)
-    return succeed(v, n, 1, (uint32_t)(in->target - b->host));
+  if (in->target >= v->base && in->target < v->base + v->size)
+    return succeed(v, n, 1, (uint32_t)(in->target - v->base));
   return true; /* a stub: v_leave will see */
 }
 
 static bool explore(struct verifier *v) {
-  if (place(v, 0) < 0)
+  if (place(v, BLOCK_FRONT) < 0)
     return false;
   for (uint32_t n = 0; n < v->count; n++) {
     v->now = &v->insns[n];
@@ -423,6 +422,8 @@ static bool open_capstone(void) {
 bool verify_block(const struct jit *j, const struct block *b, char *why, size_t why_size) {
   struct verifier *v = &arena;
   v->j = j, v->b = b;
+  v->base = b->host - BLOCK_FRONT;
+  v->size = b->host_size + BLOCK_FRONT;
   v->why = why, v->why_size = why_size;
   v->count = v->next_sym = 0;
   v->now = NULL;
@@ -431,16 +432,16 @@ bool verify_block(const struct jit *j, const struct block *b, char *why, size_t 
     why[0] = '\0';
   if (!open_capstone())
     return v_fail(v, "no disassembler");
-  bool inside = jit_to_rw(j, b->host) >= j->stubs_end && b->host + b->host_size <= j->rx + j->size;
+  bool inside = jit_to_rw(j, v->base) >= j->stubs_end && v->base + v->size <= j->rx + j->size;
   if (!inside || b->host_size == 0)
     return v_fail(v, "not in the code cache");
-  if (b->host_size > v->at_room) {
-    int32_t *at = realloc(v->at, b->host_size * sizeof *at);
+  if (v->size > v->at_room) {
+    int32_t *at = realloc(v->at, v->size * sizeof *at);
     DGM_ASSERT(at != NULL);
     v->at = at;
-    v->at_room = b->host_size;
+    v->at_room = v->size;
   }
-  memset(v->at, -1, b->host_size * sizeof *v->at);
+  memset(v->at, -1, v->size * sizeof *v->at);
   return explore(v) && sort(v) && follow(v);
 }
 
@@ -452,7 +453,7 @@ void verify_or_die(const struct jit *j, const struct block *b, const struct insn
   const struct vinsn *at = arena.now;
   cs_insn *text = NULL;
   if (at &&
-      cs_disasm(handle, jit_to_rw(j, b->host) + at->off, at->len, (uintptr_t)b->host + at->off, 1, &text))
+      cs_disasm(handle, jit_to_rw(j, arena.base) + at->off, at->len, (uintptr_t)arena.base + at->off, 1, &text))
     error_report("%#llx: %s %s", (unsigned long long)text->address, text->mnemonic, text->op_str);
   dump_guest(b, insns, off, count);
   dump_host(j, b);

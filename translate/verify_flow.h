@@ -98,6 +98,8 @@ struct vinsn {
 struct verifier {
   const struct jit *j;
   const struct block *b;
+  const uint8_t *base; /* of the block's code, with what is in front of the entry; executable alias */
+  uint32_t size;
   struct vinsn *insns;
   uint32_t count, room;
   int32_t *at; /* by offset: instruction that begins there, -1 none, -2 inside of one */

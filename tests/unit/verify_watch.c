@@ -148,7 +148,7 @@ static bool in_group(unsigned group) { return cs_insn_group(w.handle, w.insn, gr
 
 static void check_insn(const greg_t *r) {
   const uint8_t *p = (const uint8_t *)(uintptr_t)r[REG_RIP];
-  size_t left = (size_t)(w.b->host + w.b->host_size - p);
+  size_t left = (size_t)(w.b->host + w.b->host_size - p); /* or a jump in front of it */
   uint64_t address = (uint64_t)r[REG_RIP];
   if (!cs_disasm_iter(w.handle, &p, &left, &address, w.insn))
     escape("no instruction at +%#llx", (unsigned long long)((uint64_t)r[REG_RIP] - (uintptr_t)w.b->host));
@@ -278,7 +278,7 @@ static void check_exit(const greg_t *r) {
 }
 
 static void on_step(greg_t *r) {
-  bool inside = within((uint64_t)r[REG_RIP], w.b->host, w.b->host_size);
+  bool inside = within((uint64_t)r[REG_RIP], w.b->host - BLOCK_FRONT, w.b->host_size + BLOCK_FRONT);
   if (!w.entered) {
     if (!inside)
       return; /* still in enter() */

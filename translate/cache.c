@@ -185,7 +185,9 @@ void jit_block_insert(struct jit *j, struct block *b) {
   b->hash_next = j->hash[h];
   j->hash[h] = b;
   uint32_t page = b->pa >> 12;
-  if (!(mem->page[page].flags & PAGE_CODE_HERE)) /* perhaps the second such page of the same memory */
+  bool new_page = !(mem->page[page].flags & PAGE_CODE_HERE) ||
+                  (b->pa2 != NO_PAGE && !(mem->page[b->pa2 >> 12].flags & PAGE_CODE_HERE));
+  if (new_page) /* perhaps the second such page of the same memory */
     jit_forget_code_stores(j);
   b->page_next[0] = j->page_blocks[page];
   j->page_blocks[page] = b;

@@ -54,6 +54,8 @@ struct board_config {
   struct board_extra extra[BOARD_EXTRAS]; /* -device, -nic and so on */
   unsigned extra_count;
   bool hpet;
+  bool no_acpi; /* no power management function: firmware makes no ACPI tables, APM remains */
+  uint32_t ide_delay_us; /* what a disk command takes at least; 0: as fast as it goes */
   bool rtc_localtime;
   time_t rtc_base; /* -1: host's time of day (counted mode: 2000-01-01 00:00 UTC); else -rtc base= */
   bool rtc_clock_vm; /* time of day runs with virtual time from rtc_base (always so in counted mode) */

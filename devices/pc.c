@@ -248,6 +248,8 @@ static int add_chipset(struct pc *pc) {
   pc->piix3 = add(pc, &piix3_class, &args);
   if (!pc->piix3)
     return -errno;
+  if (pc->config.no_acpi)
+    return 0;
   pc->pm = add(
       pc, &piix4_pm_class,
       &(struct device_args){.id = "pm",
@@ -408,7 +410,7 @@ static int add_disks(struct pc *pc) {
       &(struct device_args){.id = "fdc", .port = {0x3f0}, .irq = {line(pc, device_irq, 6)}, .config = &fdc});
   if (!pc->fdc)
     return -errno;
-  struct piix3_ide_config ide = {.bus = pc->pci};
+  struct piix3_ide_config ide = {.bus = pc->pci, .latency_ns = c->ide_delay_us * 1000};
   for (int i = 0; i < 4; i++)
     ide.drive[i] = (struct ide_drive_config){.present = c->ide[i] || c->ide_is_cd[i],
                                              .cdrom = c->ide_is_cd[i],
@@ -468,7 +470,11 @@ static void on_reset(struct machine *m) {
   pc->booted = true;
 }
 
-static void on_powerdown(struct machine *m) { piix4_pm_power_button(((struct pc *)m->board)->pm); }
+static void on_powerdown(struct machine *m) {
+  struct pc *pc = m->board;
+  if (pc->pm)
+    piix4_pm_power_button(pc->pm);
+}
 
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {

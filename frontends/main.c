@@ -18,6 +18,7 @@
 #include "devices/board.h"
 #include "frontends/audio_out.h"
 #include "frontends/channel.h"
+#include "frontends/guests.h"
 #include "frontends/headless.h"
 #include "frontends/keyqueue.h"
 #include "frontends/media.h"
@@ -88,6 +89,11 @@ static bool print_and_exit(const struct options *o) {
     for (size_t i = 0; board_driver(i); i++)
       printf("%-16s %-40s %s\n", board_driver(i)->name, board_driver(i)->keys, board_driver(i)->help);
     break;
+  case ACTION_GUEST_HELP:
+    printf("%-10s %s\n", "auto", "what is on the disk images");
+    for (size_t i = 0; guest_profile(i); i++)
+      printf("%-10s %s\n", guest_profile(i)->name, guest_profile(i)->title);
+    break;
   case ACTION_LOG_HELP: log_parse("help", &bad); break;
   case ACTION_ACCEL_HELP:
     for (size_t i = 0; i < ENGINES; i++)
@@ -143,7 +149,9 @@ static void fill_board(struct session *s) {
   b->vga = o->vga;
   for (unsigned i = 0; i < o->device_count; i++)
     b->extra[b->extra_count++] = (struct board_extra){.driver = o->device[i].driver, .props = o->device[i].props};
-  b->hpet = true;
+  b->hpet = o->acpi; /* nobody would find it without the tables */
+  b->no_acpi = !o->acpi;
+  b->ide_delay_us = o->ide_delay_us;
   b->rtc_localtime = o->rtc_localtime;
   b->rtc_base = o->rtc_base;
   b->rtc_clock_vm = o->rtc_clock_vm;
@@ -336,6 +344,8 @@ static int take_down(struct session *s, int status) {
 int main(int argc, char **argv) {
   static struct session s;
   signal(SIGPIPE, SIG_IGN);
+  if (argc > 1 && !strcmp(argv[1], "doctor"))
+    return guest_doctor(argc - 2, argv + 2, stdout);
   if (options_parse(&s.options, argc, argv, s.error, sizeof s.error) < 0) {
     error_report("%s", s.error);
     options_free(&s.options);
@@ -345,7 +355,7 @@ int main(int argc, char **argv) {
     options_free(&s.options);
     return fflush(stdout) == 0 ? 0 : 1;
   }
-  if (make(&s) < 0 || run(&s) < 0) {
+  if (guest_apply(&s.options, s.error, sizeof s.error) < 0 || make(&s) < 0 || run(&s) < 0) {
     if (s.error[0])
       error_report("%s", s.error);
     return take_down(&s, 1);

@@ -141,9 +141,16 @@ static int opt_vga(struct option_parser *p, const char *arg) {
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (!strcmp(arg, names[i])) {
       p->o->vga = (enum board_vga)i;
+      p->o->vga_given = true;
       return 0;
     }
   return option_error(p, "-vga %s: the choices are std, cirrus and none", arg);
+}
+static int opt_guest(struct option_parser *p, const char *arg) {
+  if (!strcmp(arg, "help") || !strcmp(arg, "?"))
+    p->o->action = ACTION_GUEST_HELP;
+  p->o->guest = arg;
+  return 0;
 }
 static int opt_serial(struct option_parser *p, const char *arg) {
   if (p->o->serial_count >= OPTIONS_SERIALS)
@@ -251,6 +258,9 @@ static const struct option_row rows[] = {
      true},
     {{"fda", "FILE", "image in floppy drive A"}, opt_fda, true},
     {{"fdb", "FILE", "image in floppy drive B"}, opt_fdb, true},
+    {{"guest", "NAME|auto", "a machine that suits this system ('help' lists), or the one on the image"},
+     opt_guest,
+     false},
     {{"h", NULL, NULL}, opt_help, true},
     {{"hda", "FILE", "image of the first hard disk; a bare FILE means the same"}, opt_hda, true},
     {{"hdb", "FILE", "second hard disk"}, opt_hdb, true},
@@ -266,7 +276,7 @@ static const struct option_row rows[] = {
     {{"L", "DIR", "look for firmware here first"}, opt_bios_dir, false},
     {{"M", "pc", "the machine, same as -machine ('help' lists)"}, option_machine, true},
     {{"m", "[size=]N[M|G]", "memory, 1 MB to 3.5 GB (default 128M)"}, option_memory, false},
-    {{"machine", "pc[,accel=NAME]", "the machine ('help' lists)"}, option_machine, true},
+    {{"machine", "pc[,accel=NAME][,acpi=on|off][,ide-delay=US]", "the machine ('help' lists)"}, option_machine, true},
     {{"monitor", "CHANNEL", "control the machine by commands there ('help' lists them)"}, opt_monitor, true},
     {{"name", "NAME", "shown in the window's title"}, opt_name, false},
     {{"net", "none", NULL}, opt_network_none, true},
@@ -374,6 +384,7 @@ static void set_defaults(struct options *o) {
       .ram_mb = 128,
       .mhz = 100,
       .vga = BOARD_VGA_STD,
+      .acpi = true,
       .rtc_base = (time_t)-1,
   };
 }

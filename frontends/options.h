@@ -28,6 +28,8 @@ struct drive_options {
   bool cdrom, snapshot, readonly;
 };
 
+struct guest_profile;
+
 struct device_option { /* -device DRIVER,PROPS */
   const char *driver, *props;
 };
@@ -52,11 +54,14 @@ enum options_action {
   ACTION_DISPLAY_HELP,
   ACTION_DEVICE_HELP,
   ACTION_LOG_HELP,
+  ACTION_GUEST_HELP,
   ACTION_AUDIODEV_HELP,
 };
 
 struct options {
   enum options_action action;
+  const char *guest; /* --guest; NULL: none */
+  const struct guest_profile *profile; /* what became of it */
   uint32_t ram_mb;
   const char *cpu;           /* -cpu; NULL: default */
   uint32_t cpu_mhz;          /* -cpu NAME,mhz=N: hold this speed; 0: as fast as it goes */
@@ -68,6 +73,9 @@ struct options {
   const char *boot_order, *boot_once;         /* letters of "acdn", or NULL */
   bool boot_menu;
   bool snapshot;
+  bool acpi;
+  uint32_t ide_delay_us;
+  bool ram_given, vga_given, acpi_given, ide_delay_given; /* said, not by default */
   const char *kernel, *initrd, *append;
   const char *bios, *bios_dir; /* -bios, -L */
   enum board_vga vga;

@@ -54,6 +54,7 @@ int option_memory(struct option_parser *p, const char *arg) {
   if (n < RAM_MB_MIN || n > RAM_MB_MAX)
     return option_error(p, "-m %s: the machine takes 1M to %uM of memory", arg, RAM_MB_MAX);
   p->o->ram_mb = (uint32_t)n;
+  p->o->ram_given = true;
   return 0;
 }
 
@@ -262,6 +263,17 @@ int option_machine(struct option_parser *p, const char *arg) {
     } else if (!strcmp(key, "accel")) {
       if (set_accel(p, value, NULL) < 0)
         return -1;
+    } else if (!strcmp(key, "acpi")) {
+      if (option_bool(p, "machine", key, value, &p->o->acpi) < 0)
+        return -1;
+      p->o->acpi_given = true;
+    } else if (!strcmp(key, "ide-delay")) {
+      char *end;
+      unsigned long us = strtoul(value, &end, 10);
+      if (!isdigit((unsigned char)*value) || *end || us > 100000)
+        return option_error(p, "-machine ide-delay=%s: microseconds, 0 to 100000", value);
+      p->o->ide_delay_us = (uint32_t)us;
+      p->o->ide_delay_given = true;
     } else if (!strcmp(key, "pcspk-audiodev")) {
       p->o->pcspk_audiodev = value;
     } else {

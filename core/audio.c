@@ -23,6 +23,7 @@
 #define CUTOFF 0.92 /* of half the lower rate */
 #define KAISER 8.0  /* about 80 dB */
 #define COEF_BITS 22
+#define FRACTION_BITS 24
 #define SAMPLE_BITS 8 /* fraction of what waits in a ring */
 #define HALF_MAX (HALF * RATE_MAX / AUDIO_RATE + 1)
 #define CHUNK 512
@@ -95,8 +96,9 @@ static struct kernel *kernel_new(void) {
   return k;
 }
 
-static int32_t between(int32_t a, int32_t b, uint32_t fraction, uint32_t whole) {
-  return a + (int32_t)((int64_t)(b - a) * fraction / whole);
+/* fraction in 1 / 2^FRACTION_BITS */
+static int32_t between(int32_t a, int32_t b, uint32_t fraction) {
+  return a + (int32_t)((int64_t)(b - a) * fraction >> FRACTION_BITS);
 }
 
 static struct sample from_sums(int64_t left, int64_t right) {
@@ -107,32 +109,35 @@ static struct sample from_sums(int64_t left, int64_t right) {
 
 /* The source is slower than the mixer: the sinc as it stands. */
 static struct sample interpolate(const struct audio_voice *v) {
-  uint32_t position = v->fraction * PHASES, phase = position / AUDIO_RATE, rest = position % AUDIO_RATE;
+  uint32_t position = v->fraction * PHASES, phase = position / AUDIO_RATE;
+  uint32_t rest = (uint32_t)(((uint64_t)(position % AUDIO_RATE) << FRACTION_BITS) / AUDIO_RATE);
   const int32_t *a = v->audio->kernel->coef[phase], *b = v->audio->kernel->coef[phase + 1];
   const struct audio_frame *in = &v->in[v->center - (HALF - 1)];
   int64_t left = 0, right = 0;
   for (int i = 0; i < 2 * HALF; i++) {
-    int32_t c = between(a[i], b[i], rest, AUDIO_RATE);
+    int32_t c = between(a[i], b[i], rest);
     left += (int64_t)c * in[i].left;
     right += (int64_t)c * in[i].right;
   }
   return from_sums(left, right);
 }
 
-/* The source is faster: the sinc stretched, so that what the mixer's rate cannot hold goes. */
+/*
+ * The source is faster: the sinc stretched, so that what the mixer's rate cannot hold goes. `away` is how far
+ * a frame is from the one to be made, in 1 / PHASES mixer frames with FRACTION_BITS of fraction.
+ */
 static struct sample decimate(const struct audio_voice *v) {
   const struct kernel *k = v->audio->kernel;
   uint32_t half = HALF * v->rate / AUDIO_RATE;
+  int64_t step = ((int64_t)AUDIO_RATE * PHASES << FRACTION_BITS) / v->rate;
+  int64_t away = -(int64_t)half * step - ((int64_t)v->fraction * PHASES << FRACTION_BITS) / v->rate;
   int64_t left = 0, right = 0;
-  for (uint32_t i = v->center - half; i <= v->center + half + 1; i++) {
-    int64_t away = ((int64_t)i - v->center) * AUDIO_RATE - v->fraction; /* in 1 / AUDIO_RATE source frames */
-    uint64_t t = (uint64_t)llabs(away) * PHASES / v->rate;              /* in 1 / PHASES mixer frames */
-    uint64_t n = t / PHASES;
-    if (n >= HALF)
+  for (uint32_t i = v->center - half; i <= v->center + half + 1; i++, away += step) {
+    uint64_t t = (uint64_t)(away < 0 ? -away : away), n = t >> FRACTION_BITS;
+    if (n >= HALF * PHASES)
       continue;
-    uint32_t rest = (uint32_t)((uint64_t)llabs(away) * PHASES % v->rate);
-    int32_t c =
-        between(k->coef[t % PHASES][HALF - 1 - n], k->coef[t % PHASES + 1][HALF - 1 - n], rest, v->rate);
+    uint32_t phase = n % PHASES, tap = HALF - 1 - (uint32_t)(n / PHASES);
+    int32_t c = between(k->coef[phase][tap], k->coef[phase + 1][tap], t & ((1u << FRACTION_BITS) - 1));
     left += (int64_t)c * v->in[i].left;
     right += (int64_t)c * v->in[i].right;
   }

@@ -2,7 +2,9 @@
 /* Sound to the host by SDL2, whose thread takes it from the ring that makes up for the difference of the
  * clocks. */
 #include <SDL.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "frontends/audio_out.h"
 #include "frontends/audio_ring.h"
@@ -43,6 +45,31 @@ static void sdl_close_audio(void *opaque) {
   free(s);
 }
 
+/* Libraries below SDL chat on standard error when there is no sound card; SDL's own message is enough. */
+static int quiet_begin(void) {
+  int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (kept >= 0 && null >= 0)
+    dup2(null, STDERR_FILENO);
+  if (null >= 0)
+    close(null);
+  return kept;
+}
+
+static void quiet_end(int kept) {
+  if (kept < 0)
+    return;
+  dup2(kept, STDERR_FILENO);
+  close(kept);
+}
+
+static SDL_AudioDeviceID open_device(const SDL_AudioSpec *spec) {
+  int kept = quiet_begin();
+  SDL_AudioDeviceID device =
+      SDL_InitSubSystem(SDL_INIT_AUDIO) ? 0 : SDL_OpenAudioDevice(NULL, 0, spec, NULL, 0);
+  quiet_end(kept);
+  return device;
+}
+
 static void *sdl_open_audio(const struct audiodev_option *o, char *error, size_t size) {
   struct sdl_audio *s = calloc(1, sizeof *s);
   if (!s) {
@@ -51,18 +78,13 @@ static void *sdl_open_audio(const struct audiodev_option *o, char *error, size_t
   }
   s->ring.target = (o->buffer_us ? o->buffer_us / 1000 : TARGET_MS) * (AUDIO_RATE / 1000);
   SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
-  if (SDL_InitSubSystem(SDL_INIT_AUDIO)) {
-    snprintf(error, size, "-audiodev sdl: %s", SDL_GetError());
-    free(s);
-    return NULL;
-  }
   SDL_AudioSpec spec = {.freq = AUDIO_RATE,
                         .format = AUDIO_S16SYS,
                         .channels = 2,
                         .samples = DEVICE_FRAMES,
                         .callback = callback,
                         .userdata = s};
-  s->device = SDL_OpenAudioDevice(NULL, 0, &spec, NULL, 0);
+  s->device = open_device(&spec);
   if (!s->device) {
     snprintf(error, size, "-audiodev sdl: %s", SDL_GetError());
     sdl_close_audio(s);

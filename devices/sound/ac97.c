@@ -49,10 +49,8 @@ enum { GLOB_CNT = 0x2c, GLOB_STA = 0x30, CAS = 0x34 };
 #define CNT_MASK 0x3fu
 #define STA_PCR 0x100u /* primary codec ready */
 
-#define BLOCK_NS 5000000    /* between looks at a channel that somebody hears, or that writes memory */
-#define UNHEARD_NS 50000000 /* and at one that nobody does */
-#define GAP_NS 10000        /* between two interrupts' timers */
-#define BATCH 512           /* samples */
+#define GAP_NS 10000 /* between two interrupts' timers */
+#define BATCH 512    /* samples */
 
 enum { PI, PO, MC, MASTERS };
 
@@ -225,7 +223,7 @@ static void update(struct ac97 *s) {
     }
     if (!rate)
       continue;
-    int64_t look = now + (n != PO || audio_listening(s->audio) ? BLOCK_NS : UNHEARD_NS);
+    int64_t look = now + (n != PO || audio_listening(s->audio) ? PCM_LOOK_NS : PCM_UNHEARD_NS);
     uint32_t left = b->picb / wiring[n].channels;
     if (runs(s, b)) { /* at a buffer's end registers change, whether it interrupts or not */
       int64_t end = pcm_when(&b->run, left ? left : rate / 1000);
@@ -252,7 +250,7 @@ static void master_reset(struct master *b) {
 }
 
 static void write_cr(struct ac97 *s, struct master *b, uint8_t value) {
-  if ((value & CR_RR) && !(b->cr & CR_RPBM)) {
+  if (value & CR_RR) { /* also of one that runs, which drivers should not ask for */
     b->cr = value & CR_MASK;
     master_reset(b);
     return;

@@ -44,10 +44,8 @@ enum { /* registers by dword */
 
 #define CHIP_CLOCK 1411200u
 #define RATE_MAX 200000u
-#define BLOCK_NS 5000000    /* between looks at a channel that somebody hears, or that writes memory */
-#define UNHEARD_NS 50000000 /* and at one that nobody does */
-#define GAP_NS 10000        /* between two interrupts' timers */
-#define BATCH 256           /* frames */
+#define GAP_NS 10000 /* between two interrupts' timers */
+#define BATCH 256    /* frames */
 
 enum { DAC1, DAC2, ADC, CHANNELS };
 
@@ -183,7 +181,7 @@ static void update(struct es1370 *s) {
     }
     if (!rate)
       continue;
-    int64_t look = now + (n == ADC || audio_listening(s->audio) ? BLOCK_NS : UNHEARD_NS);
+    int64_t look = now + (n == ADC || audio_listening(s->audio) ? PCM_LOOK_NS : PCM_UNHEARD_NS);
     if (s->serial & wiring[n].interrupt) {
       int64_t interrupt = pcm_when(&c->run, c->left + 1u);
       look = interrupt < look ? interrupt : look;

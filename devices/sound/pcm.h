@@ -12,6 +12,10 @@
 #include "core/audio.h"
 #include "core/clock.h"
 
+#define PCM_LOOK_NS 5000000     /* between looks at a converter that somebody hears, or that writes memory */
+#define PCM_UNHEARD_NS 20000000 /* and at one that nobody does */
+#define PCM_SLIP_MS 60
+
 struct pcm_run {
   int64_t start; /* ns */
   uint64_t done;
@@ -25,13 +29,18 @@ static inline void pcm_start(struct pcm_run *r, int64_t now, uint32_t rate) {
   *r = (struct pcm_run){now, 0, rate};
 }
 
-/* How many frames more are due now. Beyond a second they are lost: the host was away. */
+/*
+ * How many frames more are due now. Who asks every PCM_LOOK_NS gets all; beyond PCM_SLIP_MS the host was
+ * away, and the converter stood still meanwhile: if it made up for that at once, it would run through the
+ * buffers that the guest had no time to fill.
+ */
 static inline uint32_t pcm_due(struct pcm_run *r, int64_t now) {
   uint64_t n = now > r->start ? (uint64_t)muldiv64(now - r->start, r->rate, NS_PER_SEC) : 0;
   if (n <= r->done)
     return 0;
-  if (n - r->done > r->rate)
-    r->done = n - r->rate;
+  uint32_t most = r->rate / 1000 * PCM_SLIP_MS + 100;
+  if (n - r->done > most)
+    r->done = n - most;
   return (uint32_t)(n - r->done);
 }
 

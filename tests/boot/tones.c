@@ -57,7 +57,7 @@ static void sound(long from, long to) {
   long edge = (to - from) / 20, quiet = 0, gaps = 0, inner = to - edge;
   double left = frequency(from + edge, inner, 0), right = frequency(from + edge, inner, 1), rest, unused;
   /* Over a second in the middle: the fit is to be one of the tone, not of the last digit of its frequency. */
-  long middle = (from + to) / 2, half = to - from < rate ? (to - from) / 2 - edge : rate / 2;
+  long middle = (from + to) / 2, most = (to - from) / 2 - edge, half = most < rate / 2 ? most : rate / 2;
   double level = fit(middle - half, middle + half, 0, left, &rest);
   double level2 = fit(middle - half, middle + half, 1, right, &unused);
   for (long i = from + edge; i < inner; i++) { /* a tone is never flat for an eighth of its period */

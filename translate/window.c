@@ -87,6 +87,7 @@ static void grant(struct jit *j, struct space *s) {
   w->shift = s->key.bits & CR4_PAE ? 21 : 22;
   w->code_gen = !(s->key.bits & 1) && (j->cpu->cr4 & CR4_PGE) ? 0 : ++ws->last_gen;
   w->space = s;
+  w->calm = 0;
   w->last_used = ++ws->clock;
   s->window = (int8_t)best;
   ws->stat.granted++;
@@ -251,11 +252,11 @@ static bool open_region(struct jit *j, unsigned n, uint32_t la, const struct pag
   return true;
 }
 
-/* How many pages on from la_page in direction `step` continue the run. */
+/* How many pages on from la_page in direction `step` continue the run, at most `max`. */
 static uint32_t look_around(struct jit *j, const struct window *w, uint32_t la_page, int step, bool user,
-                            uint32_t fd_page, bool writable) {
+                            uint32_t fd_page, bool writable, uint32_t max) {
   uint32_t mask = (1u << (w->shift - 12)) - 1;
-  for (uint32_t n = 1; n <= RUN_MAX; n++) {
+  for (uint32_t n = 1; n <= max; n++) {
     uint32_t page = la_page + (uint32_t)step * n;
     struct paging_leaf leaf;
     uint32_t fd;
@@ -265,7 +266,19 @@ static uint32_t look_around(struct jit *j, const struct window *w, uint32_t la_p
         fd != fd_page + (uint32_t)step * n || wr != writable)
       return n - 1;
   }
-  return RUN_MAX;
+  return max;
+}
+
+/* How far to look around: what a large page maps is there to stay; other pages, the further the longer none
+ * has been taken away. */
+static uint32_t run_length(struct window *w, const struct paging_leaf *leaf) {
+  if (leaf->large || !leaf->pde_pa)
+    return RUN_MAX;
+  uint32_t run = RUN_MIN << w->calm / RUN_FILLS;
+  if (run >= RUN_MAX)
+    return RUN_MAX;
+  w->calm++;
+  return run;
 }
 
 static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write, bool tentative) {
@@ -304,8 +317,9 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write, bool te
     window_forget(j, n, page);
     r->live--;
   } else {
-    first -= look_around(j, w, page, -1, user, fd_page, writable);
-    last += look_around(j, w, page, 1, user, fd_page, writable);
+    uint32_t max = run_length(w, &leaf);
+    first -= look_around(j, w, page, -1, user, fd_page, writable, max);
+    last += look_around(j, w, page, 1, user, fd_page, writable, max);
   }
   bool noted = true;
   for (uint32_t p = first; p <= last && noted; p++)
@@ -314,7 +328,6 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write, bool te
     ws->node[w->node[page]].code = true;
   ws->stat.fills++;
   ws->stat.pages += last - first + 1;
-  window_pay(w, COST_FILL + (int64_t)(last - first + 1) * COST_PAGE);
   if (noted && window_map(j, w, first, fd_page + first - page, last - first + 1, writable))
     return last - first + 1;
   /* Out of nodes or of mappings: all go at the next slice. What is on record but not mapped faults again. */

@@ -18,6 +18,8 @@ struct mem_block;
 #define LA_PAGES (1u << 20)
 #define FD_PAGES (1u << 21) /* host pages that can be mapped: the first 8 GB of the memory file */
 #define RUN_MAX 64u         /* pages looked at on each side of a miss */
+#define RUN_MIN 2u          /* in a window from which pages have just been taken away */
+#define RUN_FILLS 8u        /* until it is twice as many */
 #define PENDING_MAX 512u
 #define EDGE 64u /* an access that begins so close to a page's end may cross it */
 #define NONE 0xffffffffu
@@ -73,6 +75,7 @@ struct window {
   uint64_t last_used;
   uint8_t shift; /* log2 of a region's size */
   bool drop_pending;
+  uint32_t calm; /* fills since a page was taken away, see run_length */
   uint32_t pending_count;
   uint32_t pending[PENDING_MAX]; /* linear pages to unmap before the window is used again */
 };
@@ -108,14 +111,12 @@ struct windows {
 /*
  * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains
  * in a slice of 100000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
- * off without.
+ * off without. A page costs when it is taken away: what stays was worth it.
  */
-#define COST_FILL 6000
-#define COST_PAGE 100
-#define COST_UNMAP 700
+#define COST_PAGE 3000
 #define GAIN_SLICE 15000
 #define BALANCE_MAX 4000000
-#define BALANCE_MIN (-12000000) /* a big working set must be filled once */
+#define BALANCE_MIN (-1000000)
 #define LOSSES_MAX 8u
 
 /* Costs of this window, in ns, see window_sample. */

@@ -226,7 +226,8 @@ static void invalidate(struct jit *j, unsigned n, uint32_t la_page) {
     return;
   window_forget(j, n, la_page);
   ws->stat.unmapped++;
-  window_pay(w, COST_UNMAP);
+  w->calm = 0;
+  window_pay(w, COST_PAGE);
   if (w->pending_count == PENDING_MAX || w->mapped == 0)
     w->drop_pending = true;
   else if (!w->drop_pending)

@@ -8,7 +8,7 @@
 #include "cpu_fixture.h"
 #include "translate/jit.h"
 #include "translate/translate.h"
-#include "translate/window.h"
+#include "translate/window_impl.h"
 
 #define START 0x4000u
 #define HANDLER 0xf000u
@@ -105,6 +105,30 @@ START_TEST(test_accessed_and_dirty) {
   bed_ring(&b, 0);
   go(&b);
   ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_PF + 1);
+  machine_free(b.m);
+}
+END_TEST
+
+/* The pages that a miss at la maps. */
+static uint64_t pages_by_miss(struct bed *b, uint32_t la) {
+  uint64_t before = jit_of(b)->windows->stat.pages;
+  b->cpu->gpr[EBX] = la;
+  CODE(b, "\x8b\x03\xf4"); /* mov eax, [ebx]; hlt */
+  go(b);
+  return jit_of(b)->windows->stat.pages - before;
+}
+
+/* The longer no page is taken away, the more neighbours a miss maps; and then few again. */
+START_TEST(test_runs) {
+  struct bed b = begin("hot=on");
+  for (uint32_t i = 512; i < 1024; i++)
+    put32(&b, TABLE + i * 4, i << 12 | 0x23);
+  ck_assert_uint_eq(pages_by_miss(&b, DATA + 0x10000), 1 + 2 * RUN_MIN);
+  for (unsigned i = 1; i < 2 * RUN_FILLS; i++)
+    ck_assert_uint_ge(pages_by_miss(&b, DATA + 0x10000 + i * 0xc000), 1);
+  ck_assert_uint_eq(pages_by_miss(&b, DATA + 0x150000), 1 + 8 * RUN_MIN);
+  set_by_dma(&b, TABLE + ((DATA + 0x150000) >> 10), 0);
+  ck_assert_uint_eq(pages_by_miss(&b, DATA + 0x1a0000), 1 + 2 * RUN_MIN);
   machine_free(b.m);
 }
 END_TEST
@@ -235,6 +259,7 @@ Suite *suite_window(void) {
   tcase_set_timeout(tc, 30);
   tcase_add_test(tc, test_tables_by_dma);
   tcase_add_test(tc, test_accessed_and_dirty);
+  tcase_add_test(tc, test_runs);
   tcase_add_test(tc, test_spaces);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);

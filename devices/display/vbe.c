@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bochs VBE ("DISPI"): resolution, depth, banks, virtual screen and offsets, at ports 1CEh (index) and
- * 1CFh/1D0h (data), and again in PCI BAR 2 as QEMU's standard VGA has them: VGA ports 3C0h-3DFh at 400h,
- * DISPI registers at 500h. Answers to interface versions B0C0h to B0C5h.
+ * 1CFh/1D0h (data), and again in PCI BAR 2 as QEMU's standard VGA has them: EDID at 0, VGA ports 3C0h-3DFh at
+ * 400h, DISPI registers at 500h. Answers to interface versions B0C0h to B0C5h.
  *
  * Register values are made consistent when written, so that the visible area always lies within VRAM.
- * Not modelled: EDID at the start of BAR 2 (reads as zeros) and big-endian frame buffers.
+ * Not modelled: big-endian frame buffers.
  */
 #include <string.h>
 
@@ -170,6 +170,8 @@ const struct io_ops vbe_port_ops = {port_read, port_write, 2};
 
 static uint64_t bar_read(void *opaque, uint32_t offset, int size) {
   struct vga *v = opaque;
+  if (offset < EDID_SIZE)
+    return v->edid[offset] | (uint64_t)(size == 2 ? v->edid[(offset + 1) % EDID_SIZE] : 0) << 8;
   if (offset >= 0x400 && offset < 0x420) {
     uint64_t value = vga_port_read(v, 0x3c0 + (offset & 0x1f));
     return size == 2 ? value | (uint64_t)vga_port_read(v, 0x3c0 + ((offset + 1) & 0x1f)) << 8 : value;

@@ -385,6 +385,7 @@ static int vga_init(struct device *dev, const struct device_args *args) {
 
   if (error || (error = io_map(dev->io, 0x1ce, 4, &vbe_port_ops, v, "vga")))
     return error;
+  edid_build(v->edid, VBE_MAX_XRES, VBE_MAX_YRES);
   if (config->pci && (error = vga_init_pci(v, config)))
     return error;
   vga_reset(dev);

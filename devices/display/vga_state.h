@@ -13,6 +13,7 @@
 
 #include "core/device.h"
 #include "core/display.h"
+#include "devices/display/edid.h"
 #include "devices/display/vga.h"
 #include "devices/pci.h"
 
@@ -127,7 +128,8 @@ struct vga {
   uint8_t dac[768];
   uint16_t vbe_index, vbe[16];
   uint8_t vbe_data_low;
-  uint32_t latch; /* one byte of each plane */
+  uint8_t edid[EDID_SIZE]; /* what BAR 2 shows of the monitor */
+  uint32_t latch;          /* one byte of each plane */
 
   /* Derived: how the window maps (vga_mem.c). Masks have a byte for each plane. */
   uint32_t win_base, win_size; /* relative to A0000h */

@@ -622,6 +622,36 @@ START_TEST(vbe_registers) {
 }
 END_TEST
 
+START_TEST(edid) {
+  uint8_t edid[EDID_SIZE], sum = 0;
+  map_bars();
+  for (unsigned i = 0; i < EDID_SIZE; i += 4) {
+    uint32_t value = (uint32_t)mem_read(set.mem, REGS + i, 4);
+    memcpy(edid + i, &value, 4);
+  }
+  for (unsigned i = 0; i < EDID_SIZE; i++) {
+    sum = (uint8_t)(sum + edid[i]);
+    ck_assert_uint_eq(peek(REGS + i), edid[i]);
+  }
+  ck_assert_uint_eq(sum, 0);
+  ck_assert_mem_eq(edid, "\x00\xff\xff\xff\xff\xff\xff\x00", 8);
+  ck_assert_uint_eq(edid[18] << 8 | edid[19], 0x0103);
+  /* The preferred timing is 1024x768: 1344 x 806 clocks in all at 65 MHz, 60 Hz. */
+  const uint8_t *t = edid + 54;
+  unsigned width = t[2] | (t[4] & 0xf0u) << 4, blank = t[3] | (t[4] & 0x0fu) << 8;
+  unsigned height = t[5] | (t[7] & 0xf0u) << 4, vertical_blank = t[6] | (t[7] & 0x0fu) << 8;
+  ck_assert_uint_eq(width, 1024);
+  ck_assert_uint_eq(height, 768);
+  ck_assert_uint_eq((t[0] | t[1] << 8) * 10000u / ((width + blank) * (height + vertical_blank)), 60);
+  ck_assert_uint_eq(edid[35] & 0x21, 0x21); /* 640x480 and 800x600 at 60 Hz */
+  ck_assert_uint_eq(edid[36] & 0x08, 0x08); /* 1024x768 at 60 Hz */
+  for (unsigned i = 38; i < 54; i += 2)     /* standard timings: no more than the adapter does */
+    ck_assert_uint_le((edid[i] + 31u) * 8, VBE_MAX_XRES);
+  mem_write(set.mem, REGS, 1, 0x55);
+  ck_assert_uint_eq(peek(REGS), 0);
+}
+END_TEST
+
 START_TEST(vbe_depths) {
   static const struct {
     unsigned bpp;
@@ -724,7 +754,8 @@ static uint32_t random_next(void) {
 
 enum { RUN_FILL, RUN_WRITE, RUN_COPY, RUN_KINDS };
 
-static uint32_t do_run(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values, uint32_t count) {
+static uint32_t do_run(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values,
+                       uint32_t count) {
   uint32_t first = 0;
   memcpy(&first, values, 4);
   switch (kind) {
@@ -734,7 +765,8 @@ static uint32_t do_run(unsigned kind, uint32_t to, uint32_t from, int size, cons
   }
 }
 
-static void do_singles(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values, uint32_t count) {
+static void do_singles(unsigned kind, uint32_t to, uint32_t from, int size, const uint8_t *values,
+                       uint32_t count) {
   for (uint32_t i = 0; i < count * (uint32_t)size; i += (uint32_t)size) {
     uint64_t value = 0;
     memcpy(&value, kind == RUN_WRITE ? values + i : values, (size_t)size);
@@ -744,7 +776,8 @@ static void do_singles(unsigned kind, uint32_t to, uint32_t from, int size, cons
   }
 }
 
-/* A run leaves the VRAM, the latches and what is to be redrawn as so many accesses would, whatever the registers. */
+/* A run leaves the VRAM, the latches and what is to be redrawn as so many accesses would, whatever the
+ * registers. */
 START_TEST(runs_are_many_accesses) {
   enum { BYTES = 0x40000, PAGES = BYTES / MEM_PAGE };
   static uint8_t before[BYTES], after[BYTES], values[64], log[PAGES];
@@ -858,6 +891,7 @@ Suite *suite_vga(void) {
   tcase_add_test(c, cga_pixels);
   tcase_add_test(c, byte_pixels);
   tcase_add_test(c, vbe_registers);
+  tcase_add_test(c, edid);
   tcase_add_test(c, vbe_depths);
   tcase_add_test(c, vbe_banks_and_offsets);
   tcase_add_test(c, vbe_planar);

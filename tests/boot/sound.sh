@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Sound with real drivers: Debian's Linux loads snd-ens1370, snd-intel8x0 and pcspkr, plays tones of known frequency and
-# length through each, records, and beeps; what the emulator wrote to a WAV file is measured (tones.c). In counted time,
-# where a busy host cannot make gaps; with SOUND_LONG=yes twice, which must give the same file, and in real time for a
-# minute a tone, where the guest's own clock must agree. The kernel's package is fetched as systems.sh does, and
-# BOOT_CACHE, BOOT_SYSTEMS and skipping are as there. Prints "N passed, N failed".
+# Sound with real drivers: Debian's Linux loads snd-ens1370, snd-intel8x0 and pcspkr, snd-sb16, or snd-adlib, plays tones
+# of known frequency and length through each, records, and beeps; what the emulator wrote to a WAV file is measured
+# (tones.c). In counted time, where a busy host cannot make gaps; with SOUND_LONG=yes twice, which must give the same
+# file, and in real time for a minute a tone, where the guest's own clock must agree. The kernel's package is fetched as
+# systems.sh does, and BOOT_CACHE, BOOT_SYSTEMS and skipping are as there. Prints "N passed, N failed".
 set -u
 : "${SRC:?}" "${BUILD:?}"
 if [ "${BOOT_SYSTEMS:-yes}" = no ]; then
@@ -50,19 +50,23 @@ $cc -m32 -static $flags -o "$work/root/init" "$here/sound_init.c" -lm 2>"$work/c
 # shellcheck disable=SC2086
 $cc $flags -o "$work/tones" "$here/tones.c" -lm || exit 1
 for module in soundcore ac97_bus snd snd-pcm snd-timer snd-rawmidi snd-seq-device snd-ac97-codec snd-ens1370 \
-  snd-intel8x0 gameport pcspkr; do
+  snd-intel8x0 gameport pcspkr snd-sb16 snd-sb16-csp snd-sb16-dsp snd-sb-common snd-mpu401-uart snd-opl3-lib snd-hwdep \
+  snd-adlib; do
   find "$cache/$package/lib/modules" -name $module.ko -exec cp {} "$work/root/modules/" \;
 done
 (cd "$work/root" && find . | cpio -o -H newc) 2>/dev/null | gzip -1 >"$work/initramfs"
 kernel=$(find "$cache/$package/boot" -name 'vmlinuz*')
 cd "$work" || exit 1
 
+pci='-device ES1370,audiodev=w -device AC97,audiodev=w -machine pcspk-audiodev=w'
+cards=pci
+
 run() { # NAME SECONDS-A-TONE argument...: NAME.wav, NAME.serial
   name=$1 tone=$2
   shift 2
   timeout 900 "$build/dragoman" -display none -m 128 -kernel "$kernel" -initrd initramfs \
-    -append "console=ttyS0 quiet seconds=$tone" -serial "file:$name.serial" -device ES1370,audiodev=w \
-    -device AC97,audiodev=w -machine pcspk-audiodev=w -audiodev "wav,id=w,path=$name.wav" "$@" </dev/null
+    -append "console=ttyS0 quiet seconds=$tone cards=$cards" -serial "file:$name.serial" \
+    -audiodev "wav,id=w,path=$name.wav" "$@" </dev/null
   check "$name: the emulator ends with status 0" $?
   grep -q '^sound: ok' "$name.serial"
   ok=$?
@@ -88,13 +92,16 @@ measure() { # NAME SECONDS-A-TONE
   sed "s/^/$1: /" "$1.tones"
 }
 
-run counted 2 -icount shift=3
+# shellcheck disable=SC2086
+run counted 2 $pci -icount shift=3
 measure counted 2
 if [ "${SOUND_LONG:-no}" = yes ]; then
-  run again 2 -icount shift=3
+  # shellcheck disable=SC2086
+  run again 2 $pci -icount shift=3
   cmp counted.wav again.wav
   check "counted: twice the same" $?
-  run real 60
+  # shellcheck disable=SC2086
+  run real 60 $pci
   measure real 60
   # The guest says how long each tone took, which is a little longer than the tone.
   awk 'NR == FNR {length_[NR] = $2; next}
@@ -102,5 +109,32 @@ if [ "${SOUND_LONG:-no}" = yes ]; then
     END {exit bad || n != 4}' real.tones real.serial
   check "real: the guest's clock agrees" $?
 fi
+
+# The cards on ISA: 16 and 8 bits (of which 48 dB is what can be had), and FM, of twice the chip's own level.
+measure_isa() { # NAME SECONDS-A-TONE SOUND...
+  ./tones "$1.wav" >"$1.tones"
+  name=$1 tone=$2
+  shift 2
+  awk -v tone="$tone" -v name="$name" -v sounds="$*" '
+    function bad(what) {print name ": sound " NR " (" $0 "): " what; wrong = 1}
+    BEGIN {n = split(sounds, kind, " ")}
+    {fm = kind[NR] == "fm"; right = fm ? 440 : 880}
+    $3 < 439.95 || $3 > 440.05 || $4 < right - 0.05 || $4 > right + 0.05 {bad("frequency")}
+    !fm && ($5 < 11900 || $5 > 12100 || $6 < 5900 || $6 > 6100) {bad("level")}
+    fm && ($5 < 8100 || $5 > 8200) {bad("level")}
+    $7 > (kind[NR] == "wide" ? -70 : -40) {bad("not clean")}
+    $8 != 0 {bad("gaps")}
+    $2 < tone - 0.001 || $2 > tone + (fm ? 0.3 : 0.05) {bad("length")}
+    END {if (NR != n) print name ": " NR " sounds, not " n; exit wrong || NR != n}' "$name.tones"
+  check "$name: its sounds" $?
+  sed "s/^/$name: /" "$name.tones"
+}
+
+cards=sb16
+run sb16 2 -device sb16,audiodev=w -icount shift=3
+measure_isa sb16 2 wide bytes fm
+cards=adlib
+run adlib 2 -device adlib,audiodev=w -icount shift=3
+measure_isa adlib 2 fm
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -47,10 +47,18 @@ void device_reset_all(struct device_set *set) {
       dev->cls->reset(dev);
 }
 
+/* Nothing of the device stays in the clock's queue. */
+static void cancel_timers(struct device *dev) {
+  for (const struct field *f = dev->cls->fields; f && f->kind != FIELD_END; f++)
+    for (size_t i = 0; f->kind == FIELD_TIMER && i < f->count; i++)
+      timer_cancel((struct timer *)((char *)dev + f->offset) + i);
+}
+
 void device_free_all(struct device_set *set) {
   while (set->first) {
     struct device *dev = set->first;
     set->first = dev->next;
+    cancel_timers(dev);
     if (dev->cls->destroy)
       dev->cls->destroy(dev);
     free(dev);

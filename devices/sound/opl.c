@@ -5,7 +5,10 @@
  * heard.
  *
  * The timers count 80 and 320 us from their start; the chips' own prescaler, which makes the first period
- * shorter by chance, is not modelled. Writes take no time.
+ * shorter by chance, is not modelled. Writes take no time. Reads of the status do: detection routines wait by
+ * so many of them, each a microsecond on an ISA bus, but much less here. So for the first overflow after a
+ * start each counts as that, up to 100 of them: enough for the shortest period, and nothing to those who
+ * keep time by the longer ones.
  */
 #include "devices/sound/opl.h"
 
@@ -13,6 +16,8 @@
 
 #define TIMER1_NS 80000
 #define TIMER2_NS 320000
+#define READ_NS 1000
+#define READS_MAX 100
 #define CHUNK 256u
 
 /* A single channel's full scale is an eighth of 16 bits; cards amplify it. */
@@ -36,6 +41,7 @@ struct opl {
   uint8_t preset[2]; /* of the timers */
   uint8_t control, flags;
   int64_t overflow[2]; /* ns of the next, while the timer runs */
+  uint8_t reads[2];    /* of the status since the start; over READS_MAX: it has overflowed */
   uint64_t made;       /* samples since power-on */
 };
 
@@ -71,11 +77,14 @@ static int64_t period(const struct opl *o, int n) {
 static void update_timers(struct opl *o) {
   int64_t now = clock_now(o->dev.clock);
   for (int n = 0; n < 2; n++) {
-    if (!(o->control & (n ? CONTROL_START2 : CONTROL_START1)) || now < o->overflow[n])
+    int64_t ahead = o->reads[n] <= READS_MAX ? o->reads[n] * READ_NS : 0;
+    if (!(o->control & (n ? CONTROL_START2 : CONTROL_START1)) || now + ahead < o->overflow[n])
       continue;
+    o->reads[n] = READS_MAX + 1;
     if (!(o->control & (n ? CONTROL_MASK2 : CONTROL_MASK1)))
       o->flags |= n ? STATUS_TIMER2 : STATUS_TIMER1;
-    o->overflow[n] += ((now - o->overflow[n]) / period(o, n) + 1) * period(o, n);
+    int64_t late = now > o->overflow[n] ? now - o->overflow[n] : 0;
+    o->overflow[n] += (late / period(o, n) + 1) * period(o, n);
   }
 }
 
@@ -87,9 +96,12 @@ static void write_control(struct opl *o, uint8_t value) {
   }
   uint8_t started = value & ~o->control;
   o->control = value;
-  for (int n = 0; n < 2; n++)
-    if (started & (n ? CONTROL_START2 : CONTROL_START1))
+  for (int n = 0; n < 2; n++) {
+    if (started & (n ? CONTROL_START2 : CONTROL_START1)) {
       o->overflow[n] = clock_now(o->dev.clock) + period(o, n);
+      o->reads[n] = 0;
+    }
+  }
 }
 
 static void write_register(struct opl *o, unsigned reg, uint8_t value) {
@@ -113,6 +125,8 @@ static uint32_t opl_read(void *opaque, uint32_t offset, int size) {
   (void)size;
   if (offset & 1)
     return 0xff;
+  for (int n = 0; n < 2; n++)
+    o->reads[n] += o->reads[n] < READS_MAX;
   update_timers(o);
   return (uint8_t)(o->flags | (o->flags ? STATUS_IRQ : 0) | (o->synth.opl3 ? 0 : STATUS_OPL2));
 }
@@ -140,6 +154,7 @@ static void opl_reset(struct device *dev) {
   o->preset[0] = o->preset[1] = 0;
   o->control = o->flags = 0;
   o->overflow[0] = o->overflow[1] = 0;
+  o->reads[0] = o->reads[1] = 0;
   o->made = (uint64_t)muldiv64(clock_now(dev->clock), OPL_HZ, NS_PER_SEC);
   audio_voice_stop(o->voice);
 }
@@ -184,6 +199,7 @@ static const struct field opl_fields[] = {
     FIELD(U8, struct opl, control),
     FIELD(U8, struct opl, flags),
     FIELD_ARRAY(I64, struct opl, overflow),
+    FIELD_BUFFER(struct opl, reads),
     FIELD(U64, struct opl, made),
     FIELDS_END,
 };

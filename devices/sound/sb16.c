@@ -245,8 +245,8 @@ static uint32_t dsp_port_read(void *opaque, uint32_t offset, int size) { /* from
   (void)size;
   switch (offset) {
   case 0: return sb16_dsp_read(s);
-  case 2: return sb16_dsp_busy(s) ? 0xff : 0x7f;
-  case 4: sb16_lower(s, SB16_IRQ_8BIT); return sb16_dsp_has_data(s) ? 0xff : 0x7f;
+  case 2: return sb16_dsp_write_status(s);
+  case 4: sb16_lower(s, SB16_IRQ_8BIT); return sb16_dsp_status(s);
   case 5: sb16_lower(s, SB16_IRQ_16BIT); return 0xff;
   default: return 0xff;
   }

@@ -17,6 +17,9 @@
 #define RESET_NS 10000 /* until AAh can be read; the guide's 100 us is its longest */
 #define BUSY_NS 1000   /* after a byte */
 #define IRQ_NS 10000   /* F2h, F3h */
+/* Drivers wait by a number of reads, each a microsecond on an ISA bus; so each counts as one, however fast.
+ */
+#define READ_NS 1000
 
 #define RATE_MIN 4000u /* Hz */
 #define RATE_MAX 50000u
@@ -38,10 +41,19 @@ static void clear_answers(struct sb16 *s) {
   s->queue_from = 0;
 }
 
-bool sb16_dsp_has_data(struct sb16 *s) { return s->queue_count && clock_now(s->dev.clock) >= s->queue_from; }
+static bool has_data(const struct sb16 *s) {
+  return s->queue_count && clock_now(s->dev.clock) >= s->queue_from;
+}
+
+uint8_t sb16_dsp_status(struct sb16 *s) {
+  bool data = has_data(s);
+  if (!data)
+    s->queue_from -= READ_NS;
+  return data ? 0xff : 0x7f;
+}
 
 uint8_t sb16_dsp_read(struct sb16 *s) {
-  if (sb16_dsp_has_data(s)) {
+  if (has_data(s)) {
     s->last_read = s->queue[s->queue_first];
     s->queue_first = (uint8_t)((s->queue_first + 1) % sizeof s->queue);
     s->queue_count--;
@@ -49,7 +61,12 @@ uint8_t sb16_dsp_read(struct sb16 *s) {
   return s->last_read;
 }
 
-bool sb16_dsp_busy(struct sb16 *s) { return (s->strobe & 1) || clock_now(s->dev.clock) < s->busy_until; }
+uint8_t sb16_dsp_write_status(struct sb16 *s) {
+  bool busy = (s->strobe & 1) || clock_now(s->dev.clock) < s->busy_until;
+  if (busy)
+    s->busy_until -= READ_NS;
+  return busy ? 0xff : 0x7f;
+}
 
 /* --- transfers --- */
 

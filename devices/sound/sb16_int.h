@@ -76,8 +76,8 @@ bool sb16_pro_stereo(const struct sb16 *s); /* the mixer's SBPro stereo switch *
 /* --- sb16_dsp.c --- */
 void sb16_dsp_write(struct sb16 *s, uint8_t value);
 uint8_t sb16_dsp_read(struct sb16 *s);
-bool sb16_dsp_busy(struct sb16 *s);
-bool sb16_dsp_has_data(struct sb16 *s);
+uint8_t sb16_dsp_status(struct sb16 *s);             /* port Eh: bit 7 data to be read */
+uint8_t sb16_dsp_write_status(struct sb16 *s);       /* port Ch: bit 7 busy */
 void sb16_dsp_strobe(struct sb16 *s, uint8_t value); /* the reset port */
 void sb16_dsp_reset(struct sb16 *s);                 /* power-on */
 void sb16_dsp_init(struct sb16 *s);

@@ -430,13 +430,21 @@ START_TEST(detection) {
     ck_assert_uint_eq(rig_in(r, BASE), idle);
     reg(r, 2, 0xff);
     reg(r, 4, 0x21);
-    rig_advance(r, 79999);
-    ck_assert_uint_eq(rig_in(r, BASE), idle);
-    rig_advance(r, 1);
+    rig_advance(r, 78999);
+    ck_assert_uint_eq(rig_in(r, BASE), idle); /* (itself a microsecond) */
+    rig_advance(r, 1001);
     ck_assert_uint_eq(rig_in(r, BASE), 0xc0 | idle);
     reg(r, 4, 0x60);
     reg(r, 4, 0x80);
     ck_assert_uint_eq(rig_in(r, BASE), idle);
+    reg(r, 4, 0x21); /* or by counting reads, as if on a bus of the time */
+    for (int i = 0; i < 79; i++)
+      ck_assert_uint_eq(rig_in(r, BASE), idle);
+    rig_advance(r, 2000);
+    ck_assert_uint_eq(rig_in(r, BASE), 0xc0 | idle);
+    reg(r, 4, 0x80); /* only up to the first overflow */
+    for (int i = 0; i < 200; i++)
+      ck_assert_uint_eq(rig_in(r, BASE), idle);
     ck_assert_uint_eq(rig_in(r, BASE + 1), 0xff);
     rig_free(r);
   }
@@ -448,9 +456,9 @@ START_TEST(timers) {
   reg(r, 2, 256 - 10);
   reg(r, 3, 256 - 10);
   reg(r, 4, 0x03);
-  rig_advance(r, 799999);
+  rig_advance(r, 798999);
   ck_assert_uint_eq(rig_in(r, BASE), 0);
-  rig_advance(r, 1);
+  rig_advance(r, 1001);
   ck_assert_uint_eq(rig_in(r, BASE), 0xc0);
   reg(r, 4, 0x80); /* clears the flags; the timers run on */
   ck_assert_uint_eq(rig_in(r, BASE), 0);

@@ -50,7 +50,10 @@ static bool seq_write(struct cirrus *c, uint8_t value) {
   switch (n) {
   case 2: /* a mask of eight pixels in extended write modes */
     v->seq[2] = value & (v->gc[0x0b] & 4 ? 0xff : 0x0f);
-    vga_window_update(v);
+    if (cirrus_packed(c))
+      vga_window_update(v);
+    else
+      vga_window_masks(v);
     return true;
   case 0:
   case 1:
@@ -159,8 +162,8 @@ static bool standard_gc_write(struct cirrus *c, unsigned index, uint8_t value) {
   if (index > 8 || (!colors && index != 5 && !cirrus_packed(c)))
     return false;
   v->gc[index] = value & mask[index];
-  if (index == 5 && !cirrus_packed(c))
-    vga_window_check_direct(v);
+  if (!cirrus_packed(c))
+    vga_window_masks(v);
   else
     vga_window_update(v);
   return true;

@@ -163,24 +163,25 @@ static void put_line(struct cirrus *c, uint32_t at, const uint8_t *src, uint8_t 
 
 static uint32_t pixels(const struct cirrus_blt *b) { return (b->width + b->depth - 1) / b->depth; }
 
-/* Expand bits, most significant first, to n pixels; repeat: the first eight again and again. */
+/* Expand bits, most significant first, to pixels; repeat: the first eight again and again. Pixels and masks
+ * are written four bytes at a time: what is too much the next one covers. */
 static void expand(const struct cirrus_blt *b, const uint8_t *bits, bool repeat, uint8_t *src,
                    uint8_t *mask) {
   bool transparent = b->mode & MODE_TRANSPARENT,
        clip_background = !transparent && (b->modeext & EXT_BACKGROUND_CLIP);
-  uint8_t invert = transparent && (b->modeext & EXT_INVERT) ? 0xff : 0;
-  uint32_t count = pixels(b), depth = b->depth, at = 0;
+  uint32_t invert = transparent && (b->modeext & EXT_INVERT) ? ~0u : 0;
+  uint32_t count = pixels(b), depth = b->depth, end = count * depth;
 
-  for (uint32_t i = 0; i < count; i++, at += depth) {
-    uint8_t byte = bits[repeat ? 0 : i / 8];
-    bool set = byte >> (7 - i % 8) & 1;
-    const uint8_t *color = set ? b->fg : b->bg;
-    bool write = transparent ? set != (invert != 0) : true;
-    for (uint32_t k = 0; k < depth; k++) {
-      src[at + k] = color[k];
-      mask[at + k] = write && (at + k >= b->skip || (clip_background && set)) ? 0xff : 0;
-    }
+  for (uint32_t i = 0, at = 0; i < count; i++, at += depth) {
+    uint32_t set = -(uint32_t)(bits[repeat ? 0 : i / 8] >> (7 - i % 8) & 1);
+    memcpy(src + at, set ? b->fg : b->bg, 4);
+    set = transparent ? set ^ invert : clip_background && at < b->skip ? set : ~0u;
+    memcpy(mask + at, &set, 4);
   }
+  if (!clip_background)
+    memset(mask, 0, b->skip < end ? b->skip : end);
+  for (uint32_t at = b->skip; clip_background && at < end && at % depth; at++)
+    mask[at] = 0xff; /* 24-bit pixels are clipped by the byte */
 }
 
 static bool masked(const struct cirrus_blt *b) { return (b->mode & MODE_TRANSPARENT) || b->skip; }
@@ -194,11 +195,21 @@ static bool solid(const struct cirrus_blt *b) {
          (b->mode & (MODE_PATTERN | MODE_EXPAND | MODE_TRANSPARENT)) == (MODE_PATTERN | MODE_EXPAND);
 }
 
+/* n bytes of a sequence that repeats every `period`. */
+static void repeat_bytes(uint8_t *to, const uint8_t *from, uint32_t period, uint32_t n) {
+  uint32_t have = period < n ? period : n;
+  memcpy(to, from, have);
+  while (have < n) { /* a multiple of the period each time */
+    uint32_t more = have < n - have ? have : n - have;
+    memcpy(to + have, to, more);
+    have += more;
+  }
+}
+
 static void fill(struct cirrus *c) {
   struct cirrus_blt *b = &c->blt;
   uint8_t src[LINE];
-  for (uint32_t i = 0; i < b->width; i++)
-    src[i] = b->fg[i % b->depth];
+  repeat_bytes(src, b->fg, b->depth, b->width);
   for (; b->height; b->height--, b->dst += b->dst_pitch)
     put_line(c, b->dst, src, NULL, b->width, 0);
 }
@@ -214,8 +225,7 @@ static void fill_pattern(struct cirrus *c, const uint8_t *pattern) {
     if (b->mode & MODE_EXPAND) {
       expand(b, row, true, src, mask);
     } else {
-      for (uint32_t i = 0; i < b->width; i++)
-        src[i] = row[i % period];
+      repeat_bytes(src, row, period, b->width);
       memset(mask, 0xff, b->width);
       memset(mask, 0, b->skip < b->width ? b->skip : b->width);
     }

@@ -125,14 +125,20 @@ static void seq_write(struct vga *v, uint8_t value) {
   v->seq[n] = value & seq_mask[n];
   if (n == 1)
     v->timing_stale = true;
-  else if (n == 2 || n == 4)
+  else if (n == 2)
+    vga_window_masks(v);
+  else if (n == 4)
     vga_window_update(v);
 }
 
 static void gc_write(struct vga *v, uint8_t value) {
   unsigned n = v->gc_index & 15;
   v->gc[n] = value & gc_mask[n];
-  switch (n) { /* the bit mask and the modes change all the time in planar drawing: keep them cheap */
+  switch (n) { /* masks and modes change all the time in planar drawing: keep them cheap */
+  case 0:
+  case 1:
+  case 2:
+  case 7: vga_window_masks(v); return;
   case 3:
   case 4: break;
   case 5: vga_window_check_direct(v); return;

@@ -266,6 +266,20 @@ void vga_window_check_direct(struct vga *v) {
     window_map(v);
 }
 
+static void masks_update(struct vga *v) {
+  v->map_mask = spread_bits(v->seq[2]);
+  v->bit_mask = v->gc[8] * 0x01010101u;
+  v->set_reset = spread_bits(v->gc[0]);
+  v->set_reset_enable = spread_bits(v->gc[1]);
+  v->compare = spread_bits(v->gc[2]);
+  v->compare_mask = spread_bits(v->gc[7]);
+}
+
+void vga_window_masks(struct vga *v) {
+  masks_update(v);
+  vga_window_check_direct(v);
+}
+
 void vga_window_update(struct vga *v) {
   static const struct {
     uint32_t base, size;
@@ -278,12 +292,7 @@ void vga_window_update(struct vga *v) {
   v->win_size = vbe || (v->misc & 2) ? select[map].size : 0;
   v->win_offset[0] = v->win_offset[1] = vbe ? (uint32_t)v->vbe[VBE_INDEX_BANK] << 16 : 0;
   v->plane_wrap = vbe ? v->vram_size / 4 - 1 : VGA_PLANE_MASK;
-  v->map_mask = spread_bits(v->seq[2]);
-  v->bit_mask = v->gc[8] * 0x01010101u;
-  v->set_reset = spread_bits(v->gc[0]);
-  v->set_reset_enable = spread_bits(v->gc[1]);
-  v->compare = spread_bits(v->gc[2]);
-  v->compare_mask = spread_bits(v->gc[7]);
+  masks_update(v);
   if (v->ext && v->ext->window)
     v->ext->window(v);
   vga_window_check_direct(v);

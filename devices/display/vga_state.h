@@ -187,6 +187,7 @@ uint8_t vga_retrace_status(struct vga *v, int64_t ns);
 uint64_t vga_window_read(void *opaque, uint32_t offset, int size);
 void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value);
 void vga_window_update(struct vga *v);       /* after any register that matters changed */
+void vga_window_masks(struct vga *v);        /* a part of it: SR2, GR0, GR1, GR2, GR7 and GR8 */
 void vga_window_check_direct(struct vga *v); /* the cheap half of the above: masks and write modes only */
 void vga_window_undirect(struct vga *v);     /* the handlers, for now: what is mapped may come back */
 /* One byte by the graphics controller's rules, which must be up to date: planes as a mask with a byte for

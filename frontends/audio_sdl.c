@@ -9,7 +9,7 @@
 #include "frontends/audio_out.h"
 #include "frontends/audio_ring.h"
 
-#define DEVICE_FRAMES 512
+#define DEVICE_FRAMES 1024
 #define TARGET_MS 60 /* of sound in the ring */
 
 struct sdl_audio {

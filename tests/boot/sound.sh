@@ -92,6 +92,32 @@ measure() { # NAME SECONDS-A-TONE
   sed "s/^/$1: /" "$1.tones"
 }
 
+# The same by the host's clock, on which a busy host tears gaps: those are shown, in two of the sounds allowed, and the
+# rest must be right. Each sound must begin when the guest's clock says so, less the time from power-on to its zero.
+real() {
+  ./tones real.wav >real.tones
+  awk 'FNR == NR {if (sub(/.* from /, "")) {start[++n] = $1 + 0}; next}
+    {begin[++sounds] = $1; length_[sounds] = $2; hz[sounds] = $3; rest[sounds] = $7; gaps[sounds] = $8}
+    function bad(what) {print "real: sound " i ": " what; wrong = 1}
+    END {
+      zero = begin[1] - start[1]
+      for (i = 1; i <= n; i++) {
+        near = 0
+        for (k = 1; k <= sounds; k++)
+          if ((off = begin[k] - zero - start[i]) > -0.15 && off < 0.15) near = k
+        if (!near) {bad("does not begin when it should"); continue}
+        if (gaps[near] || length_[near] < 59.9) {print "real: sound " i ": torn by the host"; torn++; continue}
+        wanted = i == 5 ? 1193182 / 2711 : 440
+        if (hz[near] < wanted - 0.005 || hz[near] > wanted + 0.005) bad("frequency " hz[near])
+        if (i < 5 && rest[near] > -70) bad("not clean: " rest[near])
+        if (length_[near] > 60.3) bad("length " length_[near])
+      }
+      exit wrong || n != 5 || torn > 2
+    }' real.serial real.tones
+  check "real: the sounds" $?
+  sed "s/^/real: /" real.tones
+}
+
 # shellcheck disable=SC2086
 run counted 2 $pci -icount shift=3
 measure counted 2
@@ -102,12 +128,7 @@ if [ "${SOUND_LONG:-no}" = yes ]; then
   check "counted: twice the same" $?
   # shellcheck disable=SC2086
   run real 60 $pci
-  measure real 60
-  # The guest says how long each tone took, which is a little longer than the tone.
-  awk 'NR == FNR {length_[NR] = $2; next}
-    / played / && ++n {t = $(NF - 1); if (t < length_[n] - 0.05 || t > length_[n] + 0.5) {print "took " t " s, is " length_[n]; bad = 1}}
-    END {exit bad || n != 4}' real.tones real.serial
-  check "real: the guest's clock agrees" $?
+  real
 fi
 
 # The cards on ISA: 16 and 8 bits (of which 48 dB is what can be had), and FM, of twice the chip's own level.

@@ -200,7 +200,8 @@ static void play_format(int card, int device, unsigned rate, unsigned format) {
   }
   if (ioctl(fd, SNDRV_PCM_IOCTL_DRAIN) < 0)
     wrong("draining");
-  say("card %d device %d played %d s at %u Hz in %.3f s", card, device, seconds, rate, now() - begin);
+  say("card %d device %d played %d s at %u Hz in %.3f s from %.3f", card, device, seconds, rate,
+      now() - begin, begin);
   close(fd);
 }
 
@@ -241,7 +242,7 @@ static void beep(void) {
   }
   usleep((useconds_t)seconds * 1000000);
   ioctl(fd, KIOCSOUND, 0);
-  say("beeped for %.3f s", now() - begin);
+  say("beeped for %.3f s from %.3f", now() - begin, begin);
   close(fd);
 }
 

@@ -387,7 +387,7 @@ static void percussion(struct opl_synth *s, const struct setup *u, struct sum *s
   unsigned tail = hat >> 8 & 1;
   int hi_hat = operate(s, &u[HI_HAT], HI_HAT, ring << 9 | (ring ^ noise ? 0xd0 : 0x34));
   int snare = operate(s, &u[SNARE], SNARE, tail << 9 | (tail ^ noise) << 8);
-  int crash = operate(s, &u[CYMBAL], CYMBAL, ring << 9 | 0x80);
+  int crash = operate(s, &u[CYMBAL], CYMBAL, ring << 9 | 0x100);
   advance_phase(s, &u[HI_HAT], HI_HAT);
   advance_phase(s, &u[SNARE], SNARE);
   advance_phase(s, &u[CYMBAL], CYMBAL);

@@ -119,7 +119,7 @@ START_TEST(survives) {
       .ide_is_cd = {false, false, true},
       .serial = {&serial},
       .parallel = &printer,
-      .vga = BOARD_VGA_STD,
+      .vga = _i & 1 ? BOARD_VGA_CIRRUS : BOARD_VGA_STD,
       .extra = {{.driver = "isa-debug-exit", .props = "iobase=0xf4,iosize=1"}},
       .extra_count = 1,
       .hpet = _i & 1,

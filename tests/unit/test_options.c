@@ -174,6 +174,10 @@ START_TEST(machine_options) {
   bad("-accel kvm", "use window");
   bad("-accel tcg", "window");
   bad("-vga ega", "std, cirrus and none");
+  good("-vga cirrus");
+  ck_assert_int_eq(o.vga, BOARD_VGA_CIRRUS);
+  good("-vga none");
+  ck_assert_int_eq(o.vga, BOARD_VGA_NONE);
   bad("-display gtk", "sdl and none");
   good("-cpu help");
   ck_assert_int_eq(o.action, ACTION_CPU_HELP);

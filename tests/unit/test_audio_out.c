@@ -98,6 +98,8 @@ START_TEST(wav) {
     audio_wav.sink.write(w, f, 480);
   }
   /* As a kill would leave it: all but the last second is there. */
+  for (int tries = 0; tries < 500 && wav_frames(data, sizeof data) < 7000 + 250 * 480 - AUDIO_RATE; tries++)
+    usleep(10000);
   ck_assert_uint_ge(wav_frames(data, sizeof data), 7000 + 250 * 480 - AUDIO_RATE);
   audio_wav.sink.write(w, NULL, 1000);
   audio_wav.close(w);

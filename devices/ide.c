@@ -317,7 +317,10 @@ static void drive_setup(struct ide_drive *d, const struct ide_drive_config *conf
   if (!d->present)
     return;
   d->cdrom = config->cdrom;
-  d->block = config->block;
+  if (d->cdrom)
+    atapi_insert(d, config->block);
+  else
+    d->block = config->block;
   if (config->serial)
     snprintf(d->serial, sizeof d->serial, "%s", config->serial);
   else
@@ -334,15 +337,18 @@ static void drive_setup(struct ide_drive *d, const struct ide_drive_config *conf
 }
 
 int ide_channel_init(struct ide_channel *ch, struct device *dev, struct pci_func *func, const struct irq *irq,
-                     const struct ide_drive_config config[2], int first, uint32_t latency,
+                     const struct ide_drive_config config[2], int first, struct audio *audio, uint32_t latency,
                      uint16_t command_port, uint16_t control_port) {
   ch->dev = dev;
   ch->func = func;
   ch->irq = irq;
   ch->latency = latency ? latency : LATENCY_NS;
   timer_init(&ch->timer, dev->clock, "ide", run_step, ch);
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) {
     drive_setup(&ch->drive[i], &config[i], first + i);
+    if (ch->drive[i].cdrom)
+      cdda_init(&ch->drive[i], dev->clock, audio);
+  }
   int error = io_map(dev->io, command_port, 8, &command_ops, ch, "ide");
   return error ? error : io_map(dev->io, control_port, 1, &control_ops, ch, "ide");
 }
@@ -364,4 +370,8 @@ void ide_channel_reset(struct ide_channel *ch) {
   ide_irq(ch, false);
 }
 
-void ide_channel_destroy(struct ide_channel *ch) { timer_cancel(&ch->timer); }
+void ide_channel_destroy(struct ide_channel *ch) {
+  timer_cancel(&ch->timer);
+  for (int i = 0; i < 2; i++)
+    cdda_destroy(&ch->drive[i]);
+}

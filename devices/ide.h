@@ -6,6 +6,7 @@
 #ifndef DEVICES_IDE_H
 #define DEVICES_IDE_H
 
+#include "core/audio.h"
 #include "devices/block/block.h"
 #include "devices/pci.h"
 
@@ -22,6 +23,7 @@ struct ide_drive_config {
 struct piix3_ide_config {
   struct pci_bus *bus;
   struct ide_drive_config drive[4]; /* primary master, primary slave, secondary master, secondary slave */
+  struct audio *audio;              /* where compact discs play; NULL: nowhere */
   uint32_t latency_ns;              /* from command to interrupt; 0: 50 microseconds */
 };
 

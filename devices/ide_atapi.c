@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ATAPI CD-ROM drive, data path: the PACKET protocol of ATA/ATAPI-6 9.8, SFF-8020i, PIO and DMA, with
- * sense data, medium state, and the commands that read or move the medium (MMC-3). One data track of mode 1
- * sectors.
+ * sense data, medium state, and the commands that read or move the medium (MMC-3).
  *
- * Not modelled: audio, multisession, subchannel data, EDC and ECC bytes of raw sectors (zeros), writing.
+ * Not modelled: multisession, subchannels R to W, C2 error flags, writing.
  */
 #include "devices/ide_int.h"
 
@@ -14,7 +13,9 @@ enum { SENSE_NOT_READY = 2, SENSE_MEDIUM = 3, SENSE_ILLEGAL = 5, SENSE_ATTENTION
 enum { ASC_RESET = 0x29, ASC_MEDIUM_CHANGED = 0x28 };
 
 /* READ CD byte 9 */
-enum { CD_SYNC = 0x80, CD_HEADERS = 0x60, CD_HEADER = 0x20, CD_USER = 0x10, CD_EDC = 0x08 };
+enum { CD_SYNC = 0x80, CD_SUBHEADER = 0x40, CD_HEADER = 0x20, CD_USER = 0x10, CD_EDC = 0x08 };
+/* READ CD byte 1: sector type */
+enum { KIND_ANY, KIND_AUDIO, KIND_MODE1, KIND_MODE2, KIND_FORM1, KIND_FORM2, KIND_PLAIN = 8 };
 
 void atapi_drive_reset(struct ide_drive *d) {
   d->locked = false;
@@ -22,12 +23,19 @@ void atapi_drive_reset(struct ide_drive *d) {
   d->sense_key = d->asc = d->ascq = 0;
   d->attention = ASC_RESET;
   d->event = EVENT_NONE;
+  cdda_reset(d);
 }
 
-uint32_t cd_sectors(const struct ide_drive *d) {
-  uint64_t n = d->block ? (block_size(d->block) + CD_SECTOR - 1) / CD_SECTOR : 0;
-  return n > 0x7fffffff ? 0x7fffffff : (uint32_t)n;
+void atapi_insert(struct ide_drive *d, struct block *block) {
+  d->block = block;
+  d->disc = block_disc(block);
+  if (!d->disc) {
+    disc_plain(&d->plain, block ? block_size(block) : 0);
+    d->disc = &d->plain;
+  }
 }
+
+uint32_t cd_sectors(const struct ide_drive *d) { return d->block ? d->disc->leadout : 0; }
 
 bool cd_ready(const struct ide_drive *d) { return d->block && !d->tray_open; }
 
@@ -57,39 +65,88 @@ void atapi_fail(struct ide_channel *ch, uint8_t key, uint8_t asc, uint8_t ascq) 
   complete(ch, (uint8_t)(key << 4 | ERR_ABRT));
 }
 
-/* One sector as READ CD wants it: parts of sync, header, user data, EDC and ECC. */
-static uint32_t sector_parts(uint8_t fields) {
-  return (fields & CD_SYNC ? 12u : 0u) + (fields & CD_HEADER ? 4u : 0u) +
-         (fields & CD_USER ? CD_SECTOR : 0u) + (fields & CD_EDC ? 288u : 0u);
+/* The parts of a sector that READ CD can ask for: where they lie in a frame, and how long they are. */
+struct sector_layout {
+  uint8_t subheader;
+  uint16_t user, edc;
+};
+
+/* How a sector is laid out that starts with these bytes. */
+static struct sector_layout layout_of(uint8_t mode, const uint8_t *frame, uint8_t kind) {
+  if (mode == DISC_MODE1)
+    return (struct sector_layout){0, CD_SECTOR, 288};
+  if (kind == KIND_MODE2)
+    return (struct sector_layout){0, 2336, 0};
+  return frame[18] & 0x20 ? (struct sector_layout){8, 2324, 4} : (struct sector_layout){8, CD_SECTOR, 280};
 }
 
-static uint8_t bcd(uint32_t n) { return (uint8_t)(n / 10 << 4 | n % 10); }
+static bool kind_fits(uint8_t kind, uint8_t mode, const uint8_t *frame) {
+  bool form2 = frame[18] & 0x20;
+  switch (kind) {
+  case KIND_ANY: return true;
+  case KIND_AUDIO: return mode == DISC_AUDIO;
+  case KIND_MODE1: return mode == DISC_MODE1;
+  case KIND_MODE2: return mode == DISC_MODE2;
+  case KIND_FORM1: return mode == DISC_MODE2 && !form2;
+  case KIND_FORM2: return mode == DISC_MODE2 && form2;
+  default: return false;
+  }
+}
 
-static int read_sector(const struct ide_drive *d, uint64_t lba, uint8_t *to) {
-  if (d->cd_fields & CD_SYNC) {
-    memset(to, 0xff, 12);
-    to[0] = to[11] = 0;
-    to += 12;
+/*
+ * Put together what READ CD wants of a sector: parts of sync, header, subheader, user data, EDC and ECC, then
+ * the subchannel. The number of bytes, 0 if the sector is of another kind, -EIO.
+ */
+static int read_sector(const struct ide_drive *d, uint32_t lba, uint8_t *to) {
+  uint8_t frame[DISC_FRAME], *at = to;
+  const struct disc_track *t = disc_track_at(d->disc, lba);
+  if (!t || block_read_frame(d->block, lba, frame))
+    return -EIO;
+  if (!kind_fits(d->cd_kind, t->mode, frame))
+    return 0;
+  if (t->mode == DISC_AUDIO) { /* nothing but user data */
+    if (d->cd_fields & CD_USER) {
+      memcpy(at, frame, DISC_FRAME);
+      at += DISC_FRAME;
+    }
+  } else {
+    struct sector_layout l = layout_of(t->mode, frame, d->cd_kind);
+    const struct {
+      uint8_t field;
+      unsigned len;
+    } parts[] = {
+        {CD_SYNC, 12}, {CD_HEADER, 4}, {CD_SUBHEADER, l.subheader}, {CD_USER, l.user}, {CD_EDC, l.edc}};
+    const uint8_t *from = frame;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+      if (d->cd_fields & parts[i].field) {
+        memcpy(at, from, parts[i].len);
+        at += parts[i].len;
+      }
+      from += parts[i].len;
+    }
   }
-  if (d->cd_fields & CD_HEADER) {
-    uint32_t frame = (uint32_t)lba + 150;
-    to[0] = bcd(frame / 4500 % 100);
-    to[1] = bcd(frame / 75 % 60);
-    to[2] = bcd(frame % 75);
-    to[3] = 1;
-    to += 4;
+  if (d->cd_sub) {
+    cdda_q(d, lba, at);
+    at += CDDA_Q;
   }
-  if (d->cd_fields & CD_USER) {
-    uint64_t size = block_size(d->block), offset = lba * CD_SECTOR;
-    uint64_t n = offset >= size ? 0 : size - offset < CD_SECTOR ? size - offset : CD_SECTOR;
-    memset(to + n, 0, CD_SECTOR - n);
-    if (n && block_read(d->block, offset, to, n))
-      return -EIO;
-    to += CD_SECTOR;
+  return (int)(at - to);
+}
+
+/* Append the sector to the buffer; false: the command failed. */
+static bool append_sector(struct ide_channel *ch, uint32_t lba) {
+  struct ide_drive *d = ide_active(ch);
+  uint8_t sector[DISC_FRAME + CDDA_Q]; /* a sector of another kind may be longer than what was asked for */
+  int n = read_sector(d, lba, sector);
+  if (n == d->cd_size) {
+    memcpy(ch->buffer + ch->fill, sector, (size_t)n);
+    ch->fill += (uint32_t)n;
+    return true;
   }
-  if (d->cd_fields & CD_EDC)
-    memset(to, 0, 288);
-  return 0;
+  if (n < 0)
+    atapi_fail(ch, SENSE_MEDIUM, 0x11, 0);
+  else /* the track's kind changed */
+    atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0);
+  return false;
 }
 
 /* Fill the buffer with what is left to read, behind what is still in it. False: the command failed. */
@@ -106,19 +163,20 @@ static bool refill(struct ide_channel *ch) {
   }
   uint32_t room = (IDE_BUFFER - ch->fill) / d->cd_size;
   uint32_t n = d->left < room ? d->left : room;
-  if (d->cd_fields == CD_USER && (d->lba + n) * CD_SECTOR <= block_size(d->block)) {
-    if (block_read(d->block, d->lba * CD_SECTOR, ch->buffer + ch->fill, (uint64_t)n * CD_SECTOR)) {
+  uint64_t at = d->lba * CD_SECTOR, len = (uint64_t)n * CD_SECTOR, size = block_size(d->block);
+  if (d->cd_kind == KIND_PLAIN) {
+    uint64_t there = at >= size ? 0 : size - at < len ? size - at : len;
+    memset(ch->buffer + ch->fill + there, 0, len - there);
+    if (there && block_read(d->block, at, ch->buffer + ch->fill, there)) {
       atapi_fail(ch, SENSE_MEDIUM, 0x11, 0);
       return false;
     }
+    ch->fill += (uint32_t)len;
   } else {
     for (uint32_t i = 0; i < n; i++)
-      if (read_sector(d, d->lba + i, ch->buffer + ch->fill + i * d->cd_size)) {
-        atapi_fail(ch, SENSE_MEDIUM, 0x11, 0);
+      if (!append_sector(ch, (uint32_t)d->lba + i))
         return false;
-      }
   }
-  ch->fill += n * d->cd_size;
   d->lba += n;
   d->left -= n;
   return true;
@@ -179,41 +237,62 @@ void atapi_send(struct ide_channel *ch, uint32_t len, uint32_t allocation) {
   send(ch);
 }
 
-static void read_medium(struct ide_channel *ch, uint32_t lba, uint32_t count, uint8_t fields) {
+/* Begin to read; the music stops. */
+static void read_medium(struct ide_channel *ch, uint32_t lba, uint32_t count, uint32_t size, uint8_t kind) {
   struct ide_drive *d = ide_active(ch);
-  uint32_t size = sector_parts(fields);
-  if ((uint64_t)lba + count > cd_sectors(d)) {
-    atapi_fail(ch, SENSE_ILLEGAL, 0x21, 0);
-    return;
-  }
+  cdda_stop(d, CD_NO_STATUS);
+  if (count)
+    d->player.from = lba + count - 1;
   ch->fill = 0;
   d->lba = lba;
   d->left = size ? count : 0;
   d->cd_size = (uint16_t)size;
-  d->cd_fields = fields;
+  d->cd_kind = kind;
   send(ch);
 }
 
-static uint32_t be16(const uint8_t *p) { return (uint32_t)(p[0] << 8 | p[1]); }
-static uint32_t be24(const uint8_t *p) { return (uint32_t)p[0] << 16 | be16(p + 1); }
-static uint32_t be32(const uint8_t *p) { return be16(p) << 16 | be16(p + 2); }
-static uint32_t msf(const uint8_t *p) {
-  return (p[0] * 60u + p[1]) * 75u + p[2];
-} /* frames, 150 before LBA 0 */
+static bool in_range(struct ide_channel *ch, uint32_t lba, uint32_t count) {
+  if ((uint64_t)lba + count <= cd_sectors(ide_active(ch)))
+    return true;
+  atapi_fail(ch, SENSE_ILLEGAL, 0x21, 0);
+  return false;
+}
+
+static void read_blocks(struct ide_channel *ch, uint32_t lba, uint32_t count) {
+  struct ide_drive *d = ide_active(ch);
+  if (!in_range(ch, lba, count))
+    return;
+  for (unsigned i = 0; i < d->disc->tracks; i++) {
+    const struct disc_track *t = &d->disc->track[i];
+    if (t->mode == DISC_AUDIO && count && t->pregap < lba + count && t->end > lba) {
+      atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0); /* illegal mode for this track */
+      return;
+    }
+  }
+  read_medium(ch, lba, count, CD_SECTOR, KIND_PLAIN);
+}
 
 static void read_cd(struct ide_channel *ch, uint32_t lba, uint32_t count) {
   struct ide_drive *d = ide_active(ch);
-  uint8_t type = d->packet[1] >> 2 & 7, fields = d->packet[9] & 0xf8;
-  bool subheader = (fields & CD_HEADERS) == 0x40; /* mode 1 has none: nothing is sent */
-  if (type != 0 && type != 2) {                   /* any type, or mode 1 */
-    atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0);
-    return;
-  }
-  if (d->packet[9] & 6 || d->packet[10] & 7) { /* error flags and subchannels */
+  uint8_t sub = d->packet[10] & 7;
+  d->cd_kind = d->packet[1] >> 2 & 7;
+  d->cd_fields = d->packet[9] & 0xf8;
+  d->cd_sub = sub == 2;
+  if (d->packet[9] & 6 || (sub && sub != 2)) { /* error flags, subchannels R to W */
     atapi_fail(ch, SENSE_ILLEGAL, 0x24, 0);
     return;
   }
-  read_medium(ch, lba, count, subheader ? fields & (uint8_t)~CD_HEADERS : fields & (uint8_t)~0x40);
+  if (!in_range(ch, lba, count))
+    return;
+  uint8_t first[DISC_FRAME + CDDA_Q];
+  int size = count ? read_sector(d, lba, first) : (int)CD_SECTOR;
+  bool empty = !(d->cd_fields || d->cd_sub); /* nothing is asked for */
+  if (size < 0)
+    atapi_fail(ch, SENSE_MEDIUM, 0x11, 0);
+  else if (size == 0 && !empty)
+    atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0);
+  else
+    read_medium(ch, lba, count, (uint32_t)size, d->cd_kind);
 }
 
 static void start_stop(struct ide_channel *ch) {
@@ -223,6 +302,8 @@ static void start_stop(struct ide_channel *ch) {
     atapi_fail(ch, SENSE_ILLEGAL, 0x53, 0x02);
     return;
   }
+  if (!start && !(d->packet[4] >> 4)) /* no power condition: the disc stops */
+    cdda_stop(d, CD_NO_STATUS);
   if (eject && start && d->tray_open) {
     d->tray_open = false;
     if (d->block) {
@@ -272,23 +353,25 @@ static bool medium_command(struct ide_channel *ch) {
   const uint8_t *p = d->packet;
   switch (p[0]) {
   case 0x00: /* TEST UNIT READY */
-  case 0xbb: /* SET CD SPEED */
-  case 0x4e: /* STOP PLAY/SCAN */ atapi_good(ch); return true;
-  case 0x08: read_medium(ch, be24(p + 1) & 0x1fffff, p[4] ? p[4] : 256, CD_USER); return true;
-  case 0x28: read_medium(ch, be32(p + 2), be16(p + 7), CD_USER); return true;
-  case 0xa8: read_medium(ch, be32(p + 2), be32(p + 6), CD_USER); return true;
+  case 0xbb: /* SET CD SPEED */ atapi_good(ch); return true;
+  case 0x08: read_blocks(ch, be24(p + 1) & 0x1fffff, p[4] ? p[4] : 256); return true;
+  case 0x28: read_blocks(ch, be32(p + 2), be16(p + 7)); return true;
+  case 0xa8: read_blocks(ch, be32(p + 2), be32(p + 6)); return true;
   case 0xbe: read_cd(ch, be32(p + 2), be24(p + 6)); return true;
   case 0xb9:
-    if (msf(p + 3) < 150 || msf(p + 6) < msf(p + 3))
+    if (msf_frames(p + 3) < DISC_LEAD || msf_frames(p + 6) < msf_frames(p + 3))
       atapi_fail(ch, SENSE_ILLEGAL, 0x24, 0);
     else
-      read_cd(ch, msf(p + 3) - 150, msf(p + 6) - msf(p + 3));
+      read_cd(ch, msf_frames(p + 3) - DISC_LEAD, msf_frames(p + 6) - msf_frames(p + 3));
     return true;
   case 0x2b: /* SEEK */
-    if (be32(p + 2) >= cd_sectors(d))
+    if (be32(p + 2) >= cd_sectors(d)) {
       atapi_fail(ch, SENSE_ILLEGAL, 0x21, 0);
-    else
+    } else {
+      cdda_stop(d, CD_NO_STATUS);
+      d->player.from = be32(p + 2);
       atapi_good(ch);
+    }
     return true;
   case 0x03: request_sense(ch); return true;
   case 0x1b: start_stop(ch); return true;
@@ -296,12 +379,6 @@ static bool medium_command(struct ide_channel *ch) {
     d->locked = p[4] & 1;
     atapi_good(ch);
     return true;
-  case 0x45: /* PLAY AUDIO, ... MSF, ... TRACK INDEX, (12), SCAN: there is no audio track */
-  case 0x47:
-  case 0x48:
-  case 0xa5:
-  case 0xba: atapi_fail(ch, SENSE_ILLEGAL, 0x64, 0); return true;
-  case 0x4b: /* PAUSE/RESUME: nothing is playing */ atapi_fail(ch, SENSE_ILLEGAL, 0x2c, 0); return true;
   default: return false;
   }
 }
@@ -317,14 +394,28 @@ void atapi_packet_step(struct ide_channel *ch) {
     atapi_fail(ch, SENSE_ATTENTION, asc, 0);
   } else if (needs_medium(opcode) && !cd_ready(d)) {
     atapi_fail(ch, SENSE_NOT_READY, 0x3a, d->tray_open ? 2 : 1);
-  } else if (!medium_command(ch) && !mmc_command(ch)) {
+  } else if (!medium_command(ch) && !cdda_command(ch) && !mmc_command(ch)) {
     log_print(LOG_UNIMP, "atapi: command %#x\n", opcode);
     atapi_fail(ch, SENSE_ILLEGAL, 0x20, 0);
   }
 }
 
-/* Parameters of MODE SELECT have arrived: taken note of and forgotten. */
-void atapi_out_step(struct ide_channel *ch) { atapi_good(ch); }
+/* Parameters of MODE SELECT have arrived: header, block descriptors, pages. Only the volume can be changed.
+ */
+void atapi_out_step(struct ide_channel *ch) {
+  struct ide_drive *d = ide_active(ch);
+  bool ten = d->packet[0] == 0x55;
+  const uint8_t *list = ch->buffer;
+  uint32_t len = ch->len, at = ten ? 8 : 4;
+  if (len >= at)
+    at += ten ? be16(list + 6) : list[3];
+  while (at + 2 <= len && at + 2u + list[at + 1] <= len) {
+    if ((list[at] & 0x3f) == 0x0e && list[at + 1] == CDDA_PAGE - 2)
+      cdda_set_page(d, list + at);
+    at += 2u + list[at + 1];
+  }
+  atapi_good(ch);
+}
 
 static void packet(struct ide_channel *ch) {
   struct ide_drive *d = ide_active(ch);
@@ -402,7 +493,9 @@ int atapi_change_media(struct ide_drive *d, struct block *block, bool force) {
   }
   d->event = block ? EVENT_NEW_MEDIA : d->block ? EVENT_REMOVAL : EVENT_NONE;
   d->attention = block ? ASC_MEDIUM_CHANGED : 0;
-  d->block = block;
+  cdda_stop(d, CD_NO_STATUS);
+  d->player.from = 0;
+  atapi_insert(d, block);
   d->tray_open = !block;
   if (!block)
     d->locked = false;

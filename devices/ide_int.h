@@ -6,13 +6,13 @@
 #ifndef DEVICES_IDE_INT_H
 #define DEVICES_IDE_INT_H
 
+#include "devices/block/disc.h"
 #include "devices/ide.h"
 
 #define IDE_CHUNK 65536u /* bytes a transfer step moves at most */
 #define IDE_BUFFER (IDE_CHUNK + 4096u)
 #define IDE_MULTIPLE_MAX 16
-#define CD_SECTOR 2048u
-#define CD_RAW 2352u
+#define CD_SECTOR DISC_DATA
 
 enum { ST_BSY = 0x80, ST_DRDY = 0x40, ST_DF = 0x20, ST_DSC = 0x10, ST_DRQ = 0x08, ST_ERR = 0x01 };
 enum { ERR_UNC = 0x40, ERR_IDNF = 0x10, ERR_ABRT = 0x04 };
@@ -36,6 +36,24 @@ enum ide_step {
 
 struct ide_taskfile {
   uint8_t feature, count, low, mid, high; /* "count" and "low" are sector count and sector number */
+};
+
+/* Audio status as READ SUB-CHANNEL reports it. */
+enum { CD_PLAYING = 0x11, CD_PAUSED = 0x12, CD_COMPLETED = 0x13, CD_FAILED = 0x14, CD_NO_STATUS = 0x15 };
+
+struct cd_player {
+  uint8_t status;
+  uint8_t ended;                /* the status that reaching `to` leads to */
+  uint32_t from, to;            /* LBA: from where it plays (is paused, was left), up to where */
+  int64_t since;                /* ns: when it was at `from` */
+  uint8_t port[4], volume[4];   /* mode page 0Eh: which channels an output carries, how loud */
+  /* Rendering; not part of the guest's state. */
+  struct clock *clock;
+  struct audio *audio;
+  struct audio_voice *voice;
+  int64_t done;    /* samples since `since` */
+  uint32_t loaded; /* LBA of `frame`, UINT32_MAX: none */
+  uint8_t frame[DISC_FRAME];
 };
 
 struct ide_drive {
@@ -64,6 +82,11 @@ struct ide_drive {
   uint32_t byte_limit; /* of a PIO data block */
   uint16_t cd_size;    /* bytes a sector has for the host */
   uint8_t cd_fields;   /* READ CD: what of a sector is wanted */
+  uint8_t cd_kind;     /* READ CD: the sector type that is wanted, as in the packet */
+  uint8_t cd_sub;      /* READ CD: the subchannel that is wanted */
+  const struct disc *disc; /* what is on the medium, if there is one */
+  struct disc plain;       /* of an image without tracks */
+  struct cd_player player;
 };
 
 struct ide_channel {
@@ -91,7 +114,7 @@ struct ide_channel {
 
 /* ide.c */
 int ide_channel_init(struct ide_channel *ch, struct device *dev, struct pci_func *func, const struct irq *irq,
-                     const struct ide_drive_config config[2], int first, uint32_t latency,
+                     const struct ide_drive_config config[2], int first, struct audio *audio, uint32_t latency,
                      uint16_t command_port, uint16_t control_port);
 void ide_channel_reset(struct ide_channel *ch); /* power-on */
 void ide_channel_destroy(struct ide_channel *ch);
@@ -138,12 +161,58 @@ void atapi_good(struct ide_channel *ch);
 /* Send the first min(len, allocation) bytes of the buffer. */
 void atapi_send(struct ide_channel *ch, uint32_t len, uint32_t allocation);
 int atapi_change_media(struct ide_drive *d, struct block *block, bool force); /* see ide_change_media */
+void atapi_insert(struct ide_drive *d, struct block *block);
 uint32_t cd_sectors(const struct ide_drive *d);
 bool cd_ready(const struct ide_drive *d);
 enum { EVENT_NONE, EVENT_EJECT_REQUEST, EVENT_NEW_MEDIA, EVENT_REMOVAL };
 
 /* ide_mmc.c: replies that only describe drive and medium. False: not one of these commands. */
 bool mmc_command(struct ide_channel *ch);
+
+/* ide_cdda.c: sound of compact discs. */
+void cdda_init(struct ide_drive *d, struct clock *clock, struct audio *audio);
+void cdda_destroy(struct ide_drive *d);
+void cdda_reset(struct ide_drive *d);
+void cdda_stop(struct ide_drive *d, uint8_t status); /* where it is */
+uint32_t cdda_position(const struct ide_drive *d);   /* LBA */
+bool cdda_command(struct ide_channel *ch);           /* false: not one of these commands */
+/* The 16 bytes of mode page 0Eh, and taking them from MODE SELECT. */
+#define CDDA_PAGE 16u
+enum cdda_values { CDDA_CURRENT, CDDA_CHANGEABLE, CDDA_DEFAULT };
+void cdda_get_page(const struct ide_drive *d, uint8_t *page, enum cdda_values which);
+void cdda_set_page(struct ide_drive *d, const uint8_t *page);
+/* 16 bytes of the Q subchannel of a frame, as READ CD delivers them. */
+#define CDDA_Q 16u
+void cdda_q(const struct ide_drive *d, uint32_t lba, uint8_t *q);
+/* Track and index of a frame, and its distance from index 1. */
+const struct disc_track *cdda_place(const struct ide_drive *d, uint32_t lba, uint8_t *number, uint8_t *index,
+                                    int32_t *relative);
+
+/* Packets are big-endian. */
+static inline uint32_t be16(const uint8_t *p) { return (uint32_t)(p[0] << 8 | p[1]); }
+static inline uint32_t be24(const uint8_t *p) { return (uint32_t)p[0] << 16 | be16(p + 1); }
+static inline uint32_t be32(const uint8_t *p) { return be16(p) << 16 | be16(p + 2); }
+static inline void put16(uint8_t *p, uint32_t value) {
+  p[0] = (uint8_t)(value >> 8);
+  p[1] = (uint8_t)value;
+}
+static inline void put32(uint8_t *p, uint32_t value) {
+  put16(p, value >> 16);
+  put16(p + 2, value);
+}
+/* Minute, second, frame: frames, 150 before LBA 0. */
+static inline uint32_t msf_frames(const uint8_t *p) { return (p[0] * 60u + p[1]) * 75u + p[2]; }
+/* Four bytes: LBA, or 0, minute, second, frame. */
+static inline void put_address(uint8_t *p, uint32_t lba, bool as_msf) {
+  put32(p, lba);
+  if (as_msf) {
+    lba += DISC_LEAD;
+    p[0] = 0;
+    p[1] = (uint8_t)(lba / 4500);
+    p[2] = (uint8_t)(lba / 75 % 60);
+    p[3] = (uint8_t)(lba % 75);
+  }
+}
 
 /* ide_bmdma.c */
 extern const struct io_ops bmdma_ops; /* opaque: struct ide_channel[2] */

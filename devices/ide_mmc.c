@@ -2,7 +2,7 @@
 /*
  * ATAPI CD-ROM drive: the packet commands that describe drive and medium (INQUIRY, mode pages, TOC,
  * configuration, disc and track information, events), as in SFF-8020i and MMC-3. The medium is one finished
- * session with one data track; larger than a CD it is taken for a DVD-ROM.
+ * session; larger than a CD it is taken for a DVD-ROM.
  */
 #include "devices/ide_int.h"
 
@@ -14,32 +14,7 @@
 
 enum { ILLEGAL_REQUEST = 5, INVALID_FIELD = 0x24 };
 
-static uint32_t be16(const uint8_t *p) { return (uint32_t)(p[0] << 8 | p[1]); }
-
-static void put16(uint8_t *p, uint32_t value) {
-  p[0] = (uint8_t)(value >> 8);
-  p[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *p, uint32_t value) {
-  put16(p, value >> 16);
-  put16(p + 2, value);
-}
-
 static void invalid_field(struct ide_channel *ch) { atapi_fail(ch, ILLEGAL_REQUEST, INVALID_FIELD, 0); }
-
-/* Four bytes: LBA, or 0, minute, second, frame. */
-static void put_address(uint8_t *p, uint32_t lba, bool as_msf) {
-  if (!as_msf) {
-    put32(p, lba);
-    return;
-  }
-  lba += 150;
-  p[0] = 0;
-  p[1] = (uint8_t)(lba / 4500);
-  p[2] = (uint8_t)(lba / 75 % 60);
-  p[3] = (uint8_t)(lba % 75);
-}
 
 static bool is_dvd(const struct ide_drive *d) { return cd_ready(d) && cd_sectors(d) > CD_MAX_SECTORS; }
 
@@ -68,102 +43,101 @@ static void read_capacity(struct ide_channel *ch) {
   atapi_send(ch, 8, 8);
 }
 
-/* Format 0: all tracks from `first` on. */
-static uint32_t toc_tracks(const struct ide_drive *d, uint8_t *out, uint8_t first, bool as_msf) {
+static uint8_t last_track(const struct disc *disc) { return (uint8_t)(disc->first + disc->tracks - 1); }
+
+/* Format 0: all tracks from `first` on, and the lead-out. */
+static uint32_t toc_tracks(const struct disc *disc, uint8_t *out, uint8_t first, bool as_msf) {
   uint32_t n = 4;
-  out[2] = out[3] = 1; /* first and last track */
-  if (first <= 1) {
-    memcpy(out + n, (uint8_t[]){0, 0x14, 1, 0}, 4);
-    put_address(out + n + 4, 0, as_msf);
+  out[2] = disc->first;
+  out[3] = last_track(disc);
+  for (unsigned i = 0; i < disc->tracks; i++) {
+    uint8_t number = (uint8_t)(disc->first + i);
+    if (number < first)
+      continue;
+    memcpy(out + n, (uint8_t[]){0, 0x10 | disc->track[i].control, number, 0}, 4);
+    put_address(out + n + 4, disc->track[i].start, as_msf);
     n += 8;
   }
-  memcpy(out + n, (uint8_t[]){0, 0x14, 0xaa, 0}, 4); /* lead-out */
-  put_address(out + n + 4, cd_sectors(d), as_msf);
+  memcpy(out + n, (uint8_t[]){0, 0x10 | disc->track[disc->tracks - 1].control, 0xaa, 0}, 4);
+  put_address(out + n + 4, disc->leadout, as_msf);
   return n + 8;
 }
 
-/* Format 2: the lead-in's Q subchannel: A0 first track, A1 last track, A2 lead-out, track 1. */
-static uint32_t toc_full(const struct ide_drive *d, uint8_t *out) {
-  static const uint8_t points[] = {0xa0, 0xa1, 0xa2, 1};
+static uint32_t full_entry(uint8_t *entry, uint8_t control, uint8_t point) {
+  memset(entry, 0, 11);
+  entry[0] = 1; /* session */
+  entry[1] = 0x10 | control;
+  entry[3] = point;
+  return 11;
+}
+
+/* Format 2: the lead-in's Q subchannel: A0 first track, A1 last track, A2 lead-out, the tracks. */
+static uint32_t toc_full(const struct disc *disc, uint8_t *out) {
+  const struct disc_track *first = &disc->track[0], *last = &disc->track[disc->tracks - 1];
+  bool xa = false;
   uint32_t n = 4;
+  for (unsigned i = 0; i < disc->tracks; i++)
+    xa |= disc->track[i].mode == DISC_MODE2;
   out[2] = out[3] = 1; /* first and last session */
-  for (unsigned i = 0; i < sizeof points; i++, n += 11) {
-    uint8_t *entry = out + n;
-    memset(entry, 0, 11);
-    entry[0] = 1;
-    entry[1] = 0x14;
-    entry[3] = points[i];
-    if (points[i] == 0xa0 || points[i] == 0xa1)
-      entry[8] = 1;
-    else
-      put_address(entry + 7, points[i] == 1 ? 0 : cd_sectors(d), true);
+  n += full_entry(out + n, first->control, 0xa0);
+  out[n - 3] = disc->first;
+  out[n - 2] = xa ? 0x20 : 0;
+  n += full_entry(out + n, last->control, 0xa1);
+  out[n - 3] = last_track(disc);
+  n += full_entry(out + n, last->control, 0xa2);
+  put_address(out + n - 4, disc->leadout, true);
+  for (unsigned i = 0; i < disc->tracks; i++) {
+    n += full_entry(out + n, disc->track[i].control, (uint8_t)(disc->first + i));
+    put_address(out + n - 4, disc->track[i].start, true);
   }
   return n;
 }
 
 static void read_toc(struct ide_channel *ch) {
-  const struct ide_drive *d = ide_active(ch);
-  const uint8_t *p = d->packet;
+  const struct disc *disc = ide_active(ch)->disc;
+  const uint8_t *p = ide_active(ch)->packet;
   uint8_t *out = ch->buffer;
   bool as_msf = p[1] & 2;
   uint8_t format = p[2] & 15 ? p[2] & 15 : p[9] >> 6; /* SFF-8020i had it in byte 9 */
   uint32_t n;
   switch (format) {
   case 0:
-    if (p[6] > 1 && p[6] != 0xaa) {
+    if (p[6] > last_track(disc) && p[6] != 0xaa) {
       invalid_field(ch);
       return;
     }
-    n = toc_tracks(d, out, p[6], as_msf);
+    n = toc_tracks(disc, out, p[6], as_msf);
     break;
   case 1: /* sessions: the first track of the last one */
-    memcpy(out + 2, (uint8_t[]){1, 1, 0, 0x14, 1, 0}, 6);
-    put_address(out + 8, 0, as_msf);
+    memcpy(out + 2, (uint8_t[]){1, 1, 0, 0x10 | disc->track[0].control, disc->first, 0}, 6);
+    put_address(out + 8, disc->track[0].start, as_msf);
     n = 12;
     break;
-  case 2: n = toc_full(d, out); break;
+  case 2: n = toc_full(disc, out); break;
   default: invalid_field(ch); return; /* PMA, ATIP, CD-TEXT: not on a pressed disc */
   }
   put16(out, n - 2);
   atapi_send(ch, n, be16(p + 7));
 }
 
-static void read_subchannel(struct ide_channel *ch) {
-  const uint8_t *p = ide_active(ch)->packet;
-  uint8_t *out = ch->buffer;
-  uint32_t n = 4;
-  memset(out, 0, 24);
-  out[1] = 0x15; /* no audio status to return */
-  if (p[2] & 0x40) {
-    out[4] = p[3];
-    switch (p[3]) {
-    case 1: /* position: where nothing plays */
-      out[5] = 0x14;
-      out[6] = out[7] = 1;
-      put_address(out + 8, 0, p[1] & 2);
-      put_address(out + 12, 0, false);
-      n = 16;
-      break;
-    case 2: /* media catalogue number, ISRC: not valid */
-    case 3: n = 24; break;
-    default: invalid_field(ch); return;
-    }
-    put16(out + 2, n - 4);
-  }
-  atapi_send(ch, n, be16(p + 7));
+/* SFF-8020i, table 64: 120 mm with data, with sound, with both; no disc; tray open. */
+static uint8_t medium_type(const struct ide_drive *d) {
+  bool data = false, sound = false;
+  if (!cd_ready(d))
+    return d->tray_open ? 0x71 : 0x70;
+  for (unsigned i = 0; i < d->disc->tracks; i++)
+    *(d->disc->track[i].mode == DISC_AUDIO ? &sound : &data) = true;
+  return data && sound ? 0x03 : sound ? 0x02 : 0x01;
 }
 
-static uint8_t medium_type(const struct ide_drive *d) { return d->tray_open ? 0x71 : d->block ? 0x01 : 0x70; }
-
-/* Append a mode page; only zeros for "changeable values": nothing is. */
-static uint32_t mode_page(const struct ide_drive *d, uint8_t *out, uint8_t page, bool changeable) {
+/* Append a mode page; only the volume can be changed. */
+static uint32_t mode_page(const struct ide_drive *d, uint8_t *out, uint8_t page, enum cdda_values which) {
   static const uint8_t recovery[] = {0x01, 0x06, 0x00, 0x05, 0, 0, 0, 0};
   static const uint8_t parameters[] = {0x0d, 0x06, 0, 0x0d, 0, 60, 0, 75};
-  static const uint8_t audio[] = {0x0e, 0x0e, 0x04, 0, 0, 0, 0, 75, 1, 0xff, 2, 0xff, 0, 0, 0, 0};
   static const uint8_t power[] = {0x1a, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   static const uint8_t timeout[] = {0x1d, 0x0a, 0, 0, 0, 0, 0, 60, 0, 60, 0, 0};
-  uint8_t capabilities[] = {0x2a, 0x12, 0x38, 0x00, 0x71, 0x60, 0x29, 0x00, 0x02, 0xc2,
-                            0x00, 0x02, 0x02, 0x00, 0x02, 0xc2, 0,    0,    0,    0};
+  uint8_t capabilities[] = {0x2a, 0x12, 0x38, 0x00, 0x71, 0x63, 0x29, 0x03, 0x02, 0xc2,
+                            0x01, 0x00, 0x02, 0x00, 0x02, 0xc2, 0,    0,    0,    0};
   capabilities[2] = 0x08 | 0x10;                      /* reads DVD-ROM */
   capabilities[6] = (uint8_t)(0x29 | d->locked << 1); /* tray, eject, lock */
   const uint8_t *from;
@@ -171,14 +145,14 @@ static uint32_t mode_page(const struct ide_drive *d, uint8_t *out, uint8_t page,
   switch (page) {
   case 0x01: from = recovery, n = sizeof recovery; break;
   case 0x0d: from = parameters, n = sizeof parameters; break;
-  case 0x0e: from = audio, n = sizeof audio; break;
+  case 0x0e: cdda_get_page(d, out, which); return CDDA_PAGE;
   case 0x1a: from = power, n = sizeof power; break;
   case 0x1d: from = timeout, n = sizeof timeout; break;
   case 0x2a: from = capabilities, n = sizeof capabilities; break;
   default: return 0;
   }
   memcpy(out, from, n);
-  if (changeable)
+  if (which == CDDA_CHANGEABLE)
     memset(out + 2, 0, n - 2);
   return n;
 }
@@ -196,7 +170,7 @@ static void mode_sense(struct ide_channel *ch, bool ten) {
   memset(out, 0, header);
   for (unsigned i = 0; i < sizeof all; i++)
     if (page == 0x3f || page == all[i])
-      n += mode_page(d, out + n, all[i], control == 1);
+      n += mode_page(d, out + n, all[i], (enum cdda_values)control);
   if (n == header) {
     invalid_field(ch);
     return;
@@ -211,7 +185,7 @@ static void mode_sense(struct ide_channel *ch, bool ten) {
   atapi_send(ch, n, ten ? be16(p + 7) : p[4]);
 }
 
-/* Take the parameter list by PIO and forget it: no page has anything to change. */
+/* Take the parameter list, by PIO; atapi_out_step reads it. */
 static void mode_select(struct ide_channel *ch, bool ten) {
   struct ide_drive *d = ide_active(ch);
   uint32_t n = ten ? be16(d->packet + 7) : d->packet[4];
@@ -269,6 +243,7 @@ static void get_configuration(struct ide_channel *ch) {
       {0x0010, cd || dvd, false, 8, {0, 0, CD_SECTOR >> 8, 0, 0, 1, 0, 0}}, /* random readable */
       {0x001e, cd, false, 4, {0}},                                          /* CD read */
       {0x001f, dvd, false, 4, {0}},                                         /* DVD read */
+      {0x0103, cd, false, 4, {0x03, 0, 1, 0}},                              /* audio: 256 levels */
       {0x0100, true, true, 0, {0}},                                         /* power management */
       {0x0105, true, true, 4, {0}},                                         /* timeout */
   };
@@ -314,46 +289,60 @@ static void get_event_status(struct ide_channel *ch) {
 }
 
 static void disc_information(struct ide_channel *ch) {
+  const struct disc *disc = ide_active(ch)->disc;
   const uint8_t *p = ide_active(ch)->packet;
   uint8_t *out = ch->buffer;
   memset(out, 0, 34);
   put16(out, 32);
   out[2] = 0x0e; /* last session and disc complete */
-  out[3] = out[4] = out[5] = out[6] = 1;
+  out[3] = out[5] = disc->first;
+  out[4] = 1; /* session */
+  out[6] = last_track(disc);
   out[7] = 0x20;             /* unrestricted use */
   memset(out + 16, 0xff, 8); /* no further lead-in or lead-out */
   atapi_send(ch, 34, be16(p + 7));
 }
 
+/* By the address of a frame, the track's number, or the session's. */
+static const struct disc_track *information_about(const struct disc *disc, uint8_t kind, uint32_t what) {
+  if (kind == 0)
+    return disc_track_at(disc, what);
+  if (kind == 2)
+    return what == 1 ? &disc->track[0] : NULL;
+  return what >= disc->first && what <= last_track(disc) ? &disc->track[what - disc->first] : NULL;
+}
+
 static void track_information(struct ide_channel *ch) {
-  const struct ide_drive *d = ide_active(ch);
-  const uint8_t *p = d->packet;
+  const struct disc *disc = ide_active(ch)->disc;
+  const uint8_t *p = ide_active(ch)->packet;
   uint8_t *out = ch->buffer;
-  uint32_t what = be16(p + 2) << 16 | be16(p + 4);
-  bool valid = (p[1] & 3) == 0 ? what < cd_sectors(d) : what == 1;
-  if (!valid) {
+  const struct disc_track *t = information_about(disc, p[1] & 3, be32(p + 2));
+  if (!t) {
     invalid_field(ch);
     return;
   }
   memset(out, 0, 36);
   put16(out, 34);
-  out[2] = out[3] = 1;
-  out[5] = 0x04; /* data track */
-  out[6] = 0x01; /* mode 1 */
-  put32(out + 24, cd_sectors(d));
+  out[2] = (uint8_t)(disc->first + (t - disc->track));
+  out[3] = 1; /* session */
+  out[5] = t->control;
+  out[6] = t->mode == DISC_AUDIO ? 0x0f : t->mode;
+  put32(out + 8, t->start);
+  put32(out + 24, t->end - t->start);
   atapi_send(ch, 36, be16(p + 7));
 }
 
 static void read_header(struct ide_channel *ch) {
   const struct ide_drive *d = ide_active(ch);
   const uint8_t *p = d->packet;
-  uint32_t lba = be16(p + 2) << 16 | be16(p + 4);
-  if (lba >= cd_sectors(d)) {
-    atapi_fail(ch, ILLEGAL_REQUEST, 0x21, 0);
+  uint32_t lba = be32(p + 2);
+  const struct disc_track *t = disc_track_at(d->disc, lba);
+  if (!t || t->mode == DISC_AUDIO) {
+    atapi_fail(ch, ILLEGAL_REQUEST, t ? 0x64 : 0x21, 0);
     return;
   }
   memset(ch->buffer, 0, 8);
-  ch->buffer[0] = 1; /* mode 1 */
+  ch->buffer[0] = t->mode;
   put_address(ch->buffer + 4, lba, p[1] & 2);
   atapi_send(ch, 8, be16(p + 7));
 }
@@ -391,7 +380,6 @@ bool mmc_command(struct ide_channel *ch) {
   case 0x15: mode_select(ch, false); break;
   case 0x1a: mode_sense(ch, false); break;
   case 0x25: read_capacity(ch); break;
-  case 0x42: read_subchannel(ch); break;
   case 0x43: read_toc(ch); break;
   case 0x44: read_header(ch); break;
   case 0x46: get_configuration(ch); break;

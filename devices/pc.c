@@ -410,7 +410,8 @@ static int add_disks(struct pc *pc) {
       &(struct device_args){.id = "fdc", .port = {0x3f0}, .irq = {line(pc, device_irq, 6)}, .config = &fdc});
   if (!pc->fdc)
     return -errno;
-  struct piix3_ide_config ide = {.bus = pc->pci, .latency_ns = c->ide_delay_us * 1000};
+  struct piix3_ide_config ide = {
+      .bus = pc->pci, .audio = pc->machine->audio, .latency_ns = c->ide_delay_us * 1000};
   for (int i = 0; i < 4; i++)
     ide.drive[i] = (struct ide_drive_config){.present = c->ide[i] || c->ide_is_cd[i],
                                              .cdrom = c->ide_is_cd[i],

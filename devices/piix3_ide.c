@@ -42,7 +42,7 @@ static int piix3_ide_init(struct device *dev, const struct device_args *args) {
       &(struct pci_bar){.kind = PCI_BAR_IO, .size = 16, .io_ops = &bmdma_ops, .opaque = s->channel});
   for (int i = 0; i < 2; i++) {
     int error = ide_channel_init(&s->channel[i], dev, &s->func, &dev->irq[i], &config->drive[2 * i], 2 * i,
-                                 config->latency_ns, args->port[2 * i], args->port[2 * i + 1]);
+                                 config->audio, config->latency_ns, args->port[2 * i], args->port[2 * i + 1]);
     if (error)
       return error;
   }
@@ -120,7 +120,12 @@ bool ide_geometry(const struct device *dev, int n, uint16_t *cylinders, uint8_t 
       DRIVE_FIELD(U8, c, d, sense_key), DRIVE_FIELD(U8, c, d, asc), DRIVE_FIELD(U8, c, d, ascq),             \
       DRIVE_FIELD(U8, c, d, attention), DRIVE_FIELD(U8, c, d, event), DRIVE_FIELD(BOOL, c, d, locked),       \
       DRIVE_FIELD(BOOL, c, d, tray_open), DRIVE_FIELD(U32, c, d, byte_limit),                                \
-      DRIVE_FIELD(U16, c, d, cd_size), DRIVE_FIELD(U8, c, d, cd_fields)
+      DRIVE_FIELD(U16, c, d, cd_size), DRIVE_FIELD(U8, c, d, cd_fields), DRIVE_FIELD(U8, c, d, cd_kind),     \
+      DRIVE_FIELD(U8, c, d, cd_sub), DRIVE_FIELD(U8, c, d, player.status),                                   \
+      DRIVE_FIELD(U8, c, d, player.ended), DRIVE_FIELD(U32, c, d, player.from),                              \
+      DRIVE_FIELD(U32, c, d, player.to), DRIVE_FIELD(I64, c, d, player.since),                               \
+      {FIELD_BYTES, "player.port", offsetof(struct piix3_ide, channel[c].drive[d].player.port), 4},          \
+      {FIELD_BYTES, "player.volume", offsetof(struct piix3_ide, channel[c].drive[d].player.volume), 4}
 #define CHANNEL_FIELD(kind, c, member) FIELD(kind, struct piix3_ide, channel[c].member)
 #define CHANNEL_FIELDS(c)                                                                                    \
   DRIVE_FIELDS(c, 0), DRIVE_FIELDS(c, 1), CHANNEL_FIELD(U8, c, selected), CHANNEL_FIELD(U8, c, active),      \

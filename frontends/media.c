@@ -30,7 +30,7 @@ static int open_drive(struct media *media, int i, const struct drive_options *d,
     snprintf(slot->drive, sizeof slot->drive, "floppy%d", i - FLOPPY_DRIVE(0));
   else
     snprintf(slot->drive, sizeof slot->drive, "ide%d-%s%d", i / 2, cdrom ? "cd" : "hd", i % 2);
-  unsigned flags = 0;
+  unsigned flags = cdrom ? BLOCK_CD : 0;
   if (!cdrom && !d->readonly)
     flags = BLOCK_WRITE | (media->snapshot || d->snapshot ? BLOCK_SNAPSHOT : 0);
   if (d->file && open_image(&slot->block, d->file, flags, error, size) < 0)
@@ -102,7 +102,7 @@ int media_change(struct media *media, struct media_slot *slot, const char *path,
     snprintf(error, size, "Device '%s' is not removable", slot->drive);
     return -1;
   }
-  unsigned flags = cdrom || readonly ? 0 : BLOCK_WRITE | (media->snapshot ? BLOCK_SNAPSHOT : 0);
+  unsigned flags = cdrom ? BLOCK_CD : readonly ? 0 : BLOCK_WRITE | (media->snapshot ? BLOCK_SNAPSHOT : 0);
   /* The same image again: let go of the old lock first. */
   bool same = path && slot->block && !strcmp(block_path(slot->block), path);
   if (path && !same && open_image(&block, path, flags, error, size) < 0)

@@ -3,7 +3,7 @@
  * Disk images as the devices see them: sizes, bounds, write permission, memory images; dispatch to the image
  * format (raw.c) and to the snapshot overlay (snapshot.c). All calls are synchronous.
  */
-#include "devices/block/block_int.h"
+#include "devices/block/disc_int.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,7 +31,9 @@ int block_open(struct block **out, const char *path, unsigned flags, const char 
   b->driver = &raw_driver;
   b->path = strdup(path);
   bool snapshot = flags & BLOCK_SNAPSHOT;
-  int result = b->path ? raw_open(b, (flags & BLOCK_WRITE) && !snapshot, error) : -ENOMEM;
+  int result = !b->path ? -ENOMEM : flags & BLOCK_CD ? disc_open(b, error) : 1;
+  if (result > 0)
+    result = raw_open(b, (flags & BLOCK_WRITE) && !snapshot, error);
   if (!result && snapshot)
     result = overlay_new(&b->overlay, b->size, error);
   if (result) {

@@ -15,7 +15,8 @@
 
 struct block; /* opaque */
 
-enum block_flags { BLOCK_WRITE = 1, BLOCK_SNAPSHOT = 2 };
+/* BLOCK_CD: may also be a cue sheet or a raw track, see disc.h; read-only. */
+enum block_flags { BLOCK_WRITE = 1, BLOCK_SNAPSHOT = 2, BLOCK_CD = 4 };
 
 /* 0 or -errno; *error receives one clear line that says what to do (static, valid until the next failure). */
 int block_open(struct block **out, const char *path, unsigned flags, const char **error);

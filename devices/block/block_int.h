@@ -14,6 +14,7 @@ struct block_driver { /* offsets and lengths were checked against block->size */
 };
 
 struct overlay; /* snapshot.c */
+struct disc_image; /* disc.c */
 
 struct block {
   const struct block_driver *driver;
@@ -25,6 +26,7 @@ struct block {
   uint64_t file_size;      /* raw.c: bytes that exist; the rest of the last sector reads as zeros */
   const uint8_t *original; /* memory image */
   uint8_t *copy;           /* memory image, once written */
+  struct disc_image *image; /* disc.c: the tracks of a compact disc; NULL for other images */
   struct overlay *overlay; /* writes go here; NULL without BLOCK_SNAPSHOT */
 };
 

@@ -18,22 +18,17 @@ struct ide {
   struct device *dev;
   struct pci_bus *bus;
   struct block *block;
+  struct audio *audio; /* the test's own, or NULL */
   char path[32];
 };
 
-static inline struct ide *ide_new(uint64_t size, unsigned flags, bool cdrom) {
-  struct ide *c = calloc(1, sizeof *c);
-  const char *error;
-  c->rig = rig_new();
-  if (size) {
-    rig_file(c->path, size);
-    ck_assert_int_eq(block_open(&c->block, c->path, flags, &error), 0);
-  }
+/* With c->rig, c->block and c->audio set. */
+static inline void ide_build(struct ide *c, bool cdrom) {
   struct device *host =
       device_new(&c->rig->set, &i440fx_class,
                  &(struct device_args){.id = "host", .config = &(struct i440fx_config){.ram = c->rig->ram}});
   c->bus = i440fx_bus(host);
-  struct piix3_ide_config config = {.bus = c->bus};
+  struct piix3_ide_config config = {.bus = c->bus, .audio = c->audio};
   config.drive[0] = (struct ide_drive_config){.present = true, .cdrom = cdrom, .block = c->block};
   config.drive[2] = (struct ide_drive_config){.present = true, .cdrom = true};
   c->dev = device_new(&c->rig->set, &piix3_ide_class,
@@ -45,6 +40,17 @@ static inline struct ide *ide_new(uint64_t size, unsigned flags, bool cdrom) {
   device_reset_all(&c->rig->set);
   pci_config_write(c->bus, 9, 0x20, 4, BM);
   pci_config_write(c->bus, 9, 4, 2, 5);
+}
+
+static inline struct ide *ide_new(uint64_t size, unsigned flags, bool cdrom) {
+  struct ide *c = calloc(1, sizeof *c);
+  const char *error;
+  c->rig = rig_new();
+  if (size) {
+    rig_file(c->path, size);
+    ck_assert_int_eq(block_open(&c->block, c->path, flags, &error), 0);
+  }
+  ide_build(c, cdrom);
   return c;
 }
 

@@ -45,10 +45,10 @@ static int add_testdev(struct pc *pc, const struct board_extra *extra, const cha
 static const struct driver drivers[] = {
     {{"AC97", "audiodev id", "Intel 82801AA AC '97 audio", 0}, pc_add_ac97},
     {{"ES1370", "audiodev id", "Ensoniq AudioPCI ES1370", 0}, pc_add_es1370},
-    {{"adlib", "iobase freq audiodev", "AdLib: OPL2 FM chip at 388h", 0}, pc_add_adlib},
+    {{"adlib", "iobase freq audiodev id", "AdLib: OPL2 FM chip at 388h", 0}, pc_add_adlib},
     {{"isa-debug-exit", "iobase iosize", "ends the run with status (value << 1) | 1", 0}, add_debug_exit},
     {{"pc-testdev", "", "registers and interrupt lines for test suites", 0}, add_testdev},
-    {{"sb16", "iobase irq dma hdma audiodev version", "Sound Blaster 16 with OPL3 and MPU-401: A220 I5 D1 H5 P330", 0},
+    {{"sb16", "iobase irq dma hdma audiodev version id", "Sound Blaster 16, OPL3, MPU-401: A220 I5 D1 H5 P330", 0},
      pc_add_sb16},
 };
 #define DRIVERS (sizeof drivers / sizeof drivers[0])

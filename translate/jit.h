@@ -130,10 +130,12 @@ struct code_store {
   const uint8_t *flags;     /* of its struct mem_page */
 };
 
-/* Immediate operands that were stored to, by physical address. */
+/* Immediate operands that were stored to, by physical address; and instructions that were stored to elsewhere. */
 #define PATCHES 1024u
 struct patched {
-  uint32_t pa, times;
+  uint32_t pa;
+  uint16_t times;
+  uint16_t runs; /* of an instruction: in the interpreter */
 };
 
 struct jit {
@@ -191,8 +193,8 @@ struct jit {
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
   uint8_t *slow_host; /* the checked store goes here, unless NULL */
   uint32_t slow_pa;
-  struct patched patched[PATCHES];
-  bool patched_any;
+  struct patched patched[PATCHES], unstable[PATCHES];
+  bool patched_any, unstable_any;
   uint32_t slow_la;  /* linear address between write check and commit */
   bool flush_wanted; /* physical memory was remapped: drop all blocks before the next one runs */
   bool step_wanted;  /* a host fault: the interpreter shall execute the instruction at EIP */
@@ -248,6 +250,10 @@ const struct code_store *jit_find_code_store(const struct jit *j, uint32_t la, u
 void jit_code_written(struct jit *j, uint32_t pa, uint32_t size);
 /* Block b is dropped because of a store to `size` bytes at pa, not made yet. */
 void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t size);
+/* Is the instruction at pa one that is stored to so often that it had better not be translated? */
+bool jit_unstable(const struct jit *j, uint32_t pa);
+/* It is, and the interpreter runs it. Now and then it is given another chance. */
+void jit_ran_unstable(struct jit *j, uint32_t pa);
 /* Are the bytes at pa only operands that b loads when it runs? */
 bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size);
 /* Have immediate operands that keep being stored to loaded at run time, by instructions that do that. */

@@ -131,6 +131,40 @@ static bool make_variant(struct insn *out, const struct insn *in, const struct v
   return true;
 }
 
+/*
+ * What else is stored to again and again (INT n with the number patched, opcodes, displacements) is left to
+ * the interpreter: blocks end before it, and what stands beside it stays translated.
+ */
+#define STORES_UNSTABLE 8u
+#define RUNS_STABLE                                                                                          \
+  4000u /* a store to it is not seen then: this often, it is tried whether they have ended */
+
+static struct patched *unstable_at(const struct jit *j, uint32_t pa) {
+  return (struct patched *)&j->unstable[(pa * 0x9e3779b1u) >> 22 & (PATCHES - 1)];
+}
+
+bool jit_unstable(const struct jit *j, uint32_t pa) {
+  if (!j->unstable_any)
+    return false;
+  const struct patched *p = unstable_at(j, pa);
+  return p->pa == pa && p->times >= STORES_UNSTABLE;
+}
+
+void jit_ran_unstable(struct jit *j, uint32_t pa) {
+  struct patched *p = unstable_at(j, pa);
+  if (++p->runs >= RUNS_STABLE)
+    p->times = p->runs = 0;
+}
+
+static void note_unstable(struct jit *j, uint32_t pa) {
+  struct patched *p = unstable_at(j, pa);
+  if (p->pa != pa)
+    *p = (struct patched){.pa = pa};
+  p->runs = 0;
+  p->times += p->times < STORES_UNSTABLE;
+  j->unstable_any = true;
+}
+
 void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t size) {
   const struct mem_page *page = &j->cpu->machine->mem->page[b->pa >> 12];
   int off = (int)(pa - b->pa), start = INT16_MIN;
@@ -147,15 +181,20 @@ void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t 
   if (from >= MEM_PAGE || insn_decode(&in, page->read + from, avail < INSN_MAX ? avail : INSN_MAX,
                                       b->mode & MODE_CODE32, j->cpu->features) != INSN_OK)
     return;
-  if (!find_variant(&in, &x))
+  if (off >= start + in.length)
+    return; /* in a gap of a trace */
+  int operand = 0;
+  bool variant = find_variant(&in, &x);
+  if (variant)
+    operand = start + in.length - (int)x.size;
+  if (!variant || off < operand || off + (int)size > operand + (int)x.size) {
+    note_unstable(j, b->pa + (uint32_t)start);
     return;
-  int operand = start + in.length - (int)x.size;
-  if (off < operand || off + (int)size > operand + (int)x.size)
-    return;
+  }
   struct patched *p = patched_at(j, b->pa + (uint32_t)operand);
   if (p->pa != b->pa + (uint32_t)operand)
-    *p = (struct patched){b->pa + (uint32_t)operand, 0};
-  p->times++;
+    *p = (struct patched){.pa = b->pa + (uint32_t)operand};
+  p->times += p->times < UINT16_MAX;
   j->patched_any = true;
 }
 

@@ -140,6 +140,11 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
   bool ended = false;
   while (s->count < BLOCK_MAX_INSNS && base + off < (int)MEM_PAGE) {
     const uint8_t *bytes = page + base + off;
+    if (jit_unstable(j, pa + (uint32_t)off)) {
+      if (s->count == 0)
+        jit_ran_unstable(j, pa);
+      break;
+    }
     unsigned avail = MEM_PAGE - (unsigned)(base + off);
     if (avail > INSN_MAX)
       avail = INSN_MAX;

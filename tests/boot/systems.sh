@@ -58,11 +58,12 @@ until_seen() {
   return 1
 }
 
-# Does the machine run, and in translated code?
+# Does the machine run, and in translated code? (What runs once or twice is interpreted: of a boot of a few million
+# instructions that is some tenths of a percent.)
 translated() { # NAME
   [ "$engine" != interp ] || return 0
   ask 'info jit' | tr -d '\r' | awk -v name="$1 under $engine" '
-    $1 == "translated" {print name ": translated " $2 " %"; seen = 1; if ($2 > 99.9) good = 1}
+    $1 == "translated" {print name ": translated " $2 " %"; seen = 1; if ($2 > 99.5) good = 1}
     END {if (!good) print "FAILED: " name ": too little of it, or no answer"; exit !good}'
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An Ethernet cable between a network card and a back end of the host (user network, socket, tap). Frames are
- * without preamble and FCS, 1 to NET_FRAME_MAX bytes; a card pads what it sends to 60 bytes if its chip does.
+ * without preamble and FCS, 1 to NET_FRAME_MAX bytes; a card pads what it sends to NET_FRAME_MIN bytes if its
+ * chip does; what the host sends is padded here.
  *
  * net_send never calls the other end: frames wait in a queue, and a timer that is due at once delivers them
- * while the receiver says it is ready. A full queue drops the frame, as a wire does. Callers hold the machine
- * lock.
+ * while the receiver says it is ready. A full queue drops the frame, as a wire does. A receiver that is not
+ * ready is asked again every NET_POLL_NS; after NET_PATIENCE times it gets a frame all the same at each of
+ * these times, which it then loses and says so to its driver, as on a wire. Callers hold the machine lock.
  */
 #ifndef CORE_NET_H
 #define CORE_NET_H
@@ -16,8 +18,12 @@
 
 #include "core/clock.h"
 
+#define NET_FRAME_MIN 60u
 #define NET_FRAME_MAX 1518u
 #define NET_QUEUE 256u /* frames per direction */
+#define NET_POLL_NS 500000
+#define NET_PATIENCE 40u
+#define NET_TAPS 4
 
 enum net_side { NET_CARD, NET_HOST };
 
@@ -40,8 +46,10 @@ void net_send(struct net_cable *c, enum net_side from, const uint8_t *frame, siz
 void net_ready(struct net_cable *c, enum net_side side);
 void net_set_link(struct net_cable *c, bool up);
 bool net_link(const struct net_cable *c);
-/* See every frame, in either direction, as it is sent (pcap dump). */
-void net_tap(struct net_cable *c, void (*seen)(void *opaque, int64_t ns, const uint8_t *frame, size_t len),
+/* Frames that were dropped because a queue was full or the cable was pulled. */
+uint64_t net_dropped(const struct net_cable *c);
+/* See every frame, in either direction, as it is sent (pcap dump). False: there are NET_TAPS already. */
+bool net_tap(struct net_cable *c, void (*seen)(void *opaque, int64_t ns, const uint8_t *frame, size_t len),
              void *opaque);
 
 #endif

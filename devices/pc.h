@@ -33,6 +33,12 @@ void pc_debug_exit(void *pc, int status);
 int pc_add_extras(struct pc *pc);
 int pc_free_slot(const struct pc *pc); /* devfn of the first free PCI slot from 3 on; -ENOSPC, reported */
 
+/* --- pc_net.c --- */
+int pc_add_ne2k_isa(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_ne2k_pci(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_pcnet(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_rtl8139(struct pc *pc, const struct board_extra *extra, const char *id);
+
 /* --- pc_sound.c --- */
 int pc_add_ac97(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_es1370(struct pc *pc, const struct board_extra *extra, const char *id);

@@ -343,7 +343,7 @@ static bool has_device(const struct options *o, const char *const *list) {
 
 static void add_device(struct options *o, const char *driver) {
   if (driver && board_driver_find(driver) && o->device_count < OPTIONS_DEVICES)
-    o->device[o->device_count++] = (struct device_option){driver, NULL};
+    o->device[o->device_count++] = (struct device_option){.driver = driver};
 }
 
 int guest_apply(struct options *o, char *error, size_t size) {
@@ -375,5 +375,6 @@ int guest_apply(struct options *o, char *error, size_t size) {
     o->ide_delay_us = p->ide_delay_us;
   if (!has_device(o, sound_cards))
     add_device(o, p->sound);
+  options_default_card(o, p->nic);
   return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SDL and Capstone, loaded when something first needs them. A program linked with them starts 10 ms later and
+ * SDL, Capstone and libslirp, loaded when something first needs them. A program linked with them starts 10 ms later and
  * 5 MB larger, most of it for fifty libraries behind SDL, also where it neither opens a window nor lists
  * code. So the emulator is linked with this file instead: each function is a jump to where dlsym found it. A
  * function that is missing here fails the link. (The unit tests are linked with the libraries themselves.)
@@ -14,6 +14,9 @@
 #include "core/log.h"
 #if CONFIG_SDL
 #include <SDL.h>
+#endif
+#if CONFIG_SLIRP
+#include <libslirp.h>
 #endif
 
 #define STRING2(x) #x
@@ -62,6 +65,32 @@ cs_err CAPSTONE_API cs_open(cs_arch arch, cs_mode mode, csh *handle) {
     return CS_ERR_MEM;
   return ((__typeof__(cs_open) *)slot_cs_open)(arch, mode, handle);
 }
+
+/* --- libslirp: slirp_new comes first --- */
+
+#if CONFIG_SLIRP
+#define SLIRP_FUNCTIONS(X)                                                                                   \
+  X(slirp_add_exec)                                                                                          \
+  X(slirp_add_hostfwd)                                                                                       \
+  X(slirp_cleanup)                                                                                           \
+  X(slirp_connection_info)                                                                                   \
+  X(slirp_handle_timer)                                                                                      \
+  X(slirp_input)                                                                                             \
+  X(slirp_pollfds_fill)                                                                                      \
+  X(slirp_pollfds_poll)                                                                                      \
+  X(slirp_remove_hostfwd)
+
+SLIRP_FUNCTIONS(FORWARD)
+static void *slot_slirp_new;
+
+Slirp *slirp_new(const SlirpConfig *config, const SlirpCb *callbacks, void *opaque) {
+  static const struct late_function functions[] = {SLIRP_FUNCTIONS(ENTRY){"slirp_new", &slot_slirp_new}};
+  if (!slot_slirp_new &&
+      !load("libslirp.so.0", "the user network", functions, sizeof functions / sizeof *functions))
+    return NULL;
+  return ((__typeof__(slirp_new) *)slot_slirp_new)(config, callbacks, opaque);
+}
+#endif
 
 /* --- SDL: a hint comes first --- */
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define LOOP_MAX 64 /* watches polled at once; every channel needs two at most */
+#define SOURCES_MAX 1024 /* descriptors of all sources */
 
 struct watch {
   int fd;
@@ -30,8 +31,10 @@ struct watch {
 struct loop {
   pthread_mutex_t mutex;
   struct watch *watches;
+  struct loop_source *sources; /* added at the front: what follows one stays as it is */
   int wake_fd;
-  atomic_bool quit;
+  atomic_bool quit, kicked;
+  struct pollfd fds[LOOP_MAX + 1 + SOURCES_MAX];
 };
 
 struct loop *loop_new(void) {
@@ -64,6 +67,32 @@ static void loop_wake(struct loop *l) {
   uint64_t one = 1;
   ssize_t n = write(l->wake_fd, &one, sizeof one);
   (void)n; /* EAGAIN: the counter is full, so the loop will wake anyway */
+}
+
+/* Any number of kicks between two polls is one wake-up. */
+void loop_kick(struct loop *l) {
+  if (!atomic_exchange(&l->kicked, true))
+    loop_wake(l);
+}
+
+void loop_add_source(struct loop *l, struct loop_source *s) {
+  pthread_mutex_lock(&l->mutex);
+  s->count = 0;
+  s->fds = NULL;
+  s->next = l->sources;
+  l->sources = s;
+  pthread_mutex_unlock(&l->mutex);
+  loop_wake(l);
+}
+
+void loop_remove_source(struct loop *l, struct loop_source *s) {
+  pthread_mutex_lock(&l->mutex);
+  struct loop_source **link = &l->sources;
+  while (*link && *link != s)
+    link = &(*link)->next;
+  if (*link)
+    *link = s->next;
+  pthread_mutex_unlock(&l->mutex);
 }
 
 struct watch *loop_add(struct loop *l, int fd, short events, void (*ready)(void *, short), void *opaque) {
@@ -118,22 +147,42 @@ static unsigned loop_collect(struct loop *l, struct pollfd *fds, struct watch **
   return n;
 }
 
+/* Fill in the sources' descriptors from fds[n] on; returns how many there are now. */
+static unsigned prepare_sources(struct loop *l, struct loop_source *first, unsigned n, int *timeout) {
+  const unsigned most = sizeof l->fds / sizeof l->fds[0];
+  for (struct loop_source *s = first; s; s = s->next) {
+    s->fds = l->fds + n;
+    s->count = s->prepare(s->opaque, s->fds, most - n, timeout);
+    n += s->count;
+  }
+  return n;
+}
+
+static void drain(int fd) {
+  uint64_t count;
+  ssize_t got = read(fd, &count, sizeof count);
+  (void)got;
+}
+
 void loop_run(struct loop *l) {
-  struct pollfd fds[LOOP_MAX + 1];
+  struct pollfd *fds = l->fds;
   struct watch *owners[LOOP_MAX];
   while (!atomic_load(&l->quit)) {
+    int timeout = -1;
     unsigned n = loop_collect(l, fds, owners);
     fds[n] = (struct pollfd){.fd = l->wake_fd, .events = POLLIN};
-    if (poll(fds, n + 1, -1) < 0) {
+    atomic_store(&l->kicked, false); /* what happens from here on wakes the poll */
+    pthread_mutex_lock(&l->mutex);
+    struct loop_source *sources = l->sources;
+    pthread_mutex_unlock(&l->mutex);
+    unsigned all = prepare_sources(l, sources, n + 1, &timeout);
+    if (poll(fds, all, timeout) < 0) {
       if (errno == EINTR)
         continue;
       return;
     }
-    if (fds[n].revents) {
-      uint64_t count;
-      ssize_t got = read(l->wake_fd, &count, sizeof count);
-      (void)got;
-    }
+    if (fds[n].revents)
+      drain(l->wake_fd);
     for (unsigned i = 0; i < n; i++) {
       pthread_mutex_lock(&l->mutex);
       bool live = !owners[i]->dead;
@@ -141,6 +190,8 @@ void loop_run(struct loop *l) {
       if (live && fds[i].revents)
         owners[i]->ready(owners[i]->opaque, fds[i].revents);
     }
+    for (struct loop_source *s = sources; s; s = s->next)
+      s->dispatch(s->opaque, s->fds, s->count);
   }
 }
 

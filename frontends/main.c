@@ -23,6 +23,7 @@
 #include "frontends/keyqueue.h"
 #include "frontends/media.h"
 #include "frontends/monitor.h"
+#include "frontends/net.h"
 #include "frontends/options.h"
 #include "frontends/sdl.h"
 #include "translate/translate.h"
@@ -36,6 +37,7 @@ struct session { /* everything that main makes, in the order of making */
   struct machine_config config;
   struct media media;
   struct machine *machine;
+  struct net_set nets;
   bool board_made;
   struct channel_set channels;
   struct keyqueue *keys;
@@ -172,6 +174,24 @@ static int start_log(struct session *s) {
   return 0;
 }
 
+/* The cables, with a back end on each; a card comes to the other end when the board is made. */
+static int open_networks(struct session *s) {
+  const struct options *o = &s->options;
+  if (net_open(&s->nets, o->netdev, o->netdev_count, s->machine, s->channels.loop, s->error, sizeof s->error) < 0)
+    return -1;
+  for (unsigned i = 0; i < o->device_count; i++) {
+    const struct board_driver *d = board_driver_find(o->device[i].driver);
+    if (o->device[i].netdev)
+      s->board.extra[i].net = net_cable_of(&s->nets, (unsigned)o->device[i].netdev - 1);
+    else if (d && (d->needs & DRIVER_NET))
+      warn_report("the network card %s has no network: give it netdev=ID, or use -nic", d->name);
+  }
+  for (unsigned i = 0; i < o->netdev_count; i++)
+    if (!o->netdev[i].card)
+      warn_report("-%s: no network card uses %s", o->netdev[i].by, o->netdev[i].id);
+  return 0;
+}
+
 static int open_channel(struct session *s, const char *label, const char *spec, struct chardev **dev) {
   struct channel *c;
   if (!spec)
@@ -212,6 +232,7 @@ static int open_monitors(struct session *s) {
       .machine = s->machine,
       .channels = &s->channels,
       .media = &s->media,
+      .nets = &s->nets,
       .keys = s->keys,
       .name = o->name,
   };
@@ -283,7 +304,7 @@ static int make(struct session *s) {
   if (!s->machine)
     return -1;
   s->channels.machine = s->media.machine = s->machine;
-  if (open_channels(s) < 0)
+  if (open_channels(s) < 0 || open_networks(s) < 0)
     return -1;
   if (board_init(s->machine, &s->board) < 0)
     return -1;
@@ -332,6 +353,7 @@ static int take_down(struct session *s, int status) {
   keyqueue_free(s->keys);
   if (s->board_made)
     board_free(s->machine);
+  net_close(&s->nets);
   machine_free(s->machine);
   media_close(&s->media);
   loop_free(s->channels.loop);

@@ -15,6 +15,7 @@
 
 struct keyqueue;
 struct media;
+struct net_set;
 struct monitor;
 struct scheduled;
 
@@ -22,6 +23,7 @@ struct monitor_env { /* what the commands act on; shared by all monitors of a ma
   struct machine *machine;
   struct channel_set *channels; /* NULL allowed */
   struct media *media;          /* NULL allowed */
+  struct net_set *nets;         /* NULL allowed */
   struct keyqueue *keys;
   const char *name; /* -name */
   char format;      /* of the last x or xp: sticky, as in QEMU */
@@ -93,6 +95,11 @@ void cmd_eject(struct monitor_env *env, char *args, FILE *out);
 void cmd_log(struct monitor_env *env, char *args, FILE *out);
 void cmd_logfile(struct monitor_env *env, char *args, FILE *out);
 void cmd_nmi(struct monitor_env *env, char *args, FILE *out);
+void cmd_info_network(struct monitor_env *env, char *args, FILE *out);
+void cmd_info_usernet(struct monitor_env *env, char *args, FILE *out);
+void cmd_set_link(struct monitor_env *env, char *args, FILE *out);
+void cmd_hostfwd_add(struct monitor_env *env, char *args, FILE *out);
+void cmd_hostfwd_remove(struct monitor_env *env, char *args, FILE *out);
 void cmd_not_yet(struct monitor_env *env, char *args, FILE *out);
 
 #endif

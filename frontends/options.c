@@ -212,13 +212,9 @@ static int opt_log_file(struct option_parser *p, const char *arg) {
   p->o->log_path = arg;
   return 0;
 }
-static int opt_network_none(struct option_parser *p, const char *arg) {
-  return !strcmp(arg, "none") ? 0
-                              : option_error(p, "-nic/-net %s: there is no network card yet; use none", arg);
-}
-static int opt_nothing(struct option_parser *p, const char *arg) {
-  (void)p;
+static int opt_nodefaults(struct option_parser *p, const char *arg) {
   (void)arg;
+  p->o->nodefaults = true;
   return 0;
 }
 
@@ -279,14 +275,21 @@ static const struct option_row rows[] = {
     {{"machine", "pc[,accel=NAME][,acpi=on|off][,ide-delay=US]", "the machine ('help' lists)"}, option_machine, true},
     {{"monitor", "CHANNEL", "control the machine by commands there ('help' lists them)"}, opt_monitor, true},
     {{"name", "NAME", "shown in the window's title"}, opt_name, false},
-    {{"net", "none", NULL}, opt_network_none, true},
-    {{"nic", "none", NULL}, opt_network_none, true},
+    {{"net", "nic|user|socket|tap|none[,KEY=VALUE...]", NULL}, option_net, true},
+    {{"netdev", "user|socket|tap,id=ID[,KEY=VALUE...]", "a network for a card that is added by -device CARD,netdev=ID"},
+     option_netdev,
+     true},
+    {{"nic", "user|socket|tap|none[,model=CARD][,mac=ADDRESS][,KEY=VALUE...]",
+      "a network card and its network (hostfwd=tcp::2222-:22 reaches the guest, dump=FILE records); default: user"},
+     option_nic,
+     true},
     {{"no-reboot", NULL, "exit instead of rebooting"}, opt_no_reboot, true},
     {{"no-shutdown", NULL, "stay when the guest powers off"}, opt_no_shutdown, true},
-    {{"nodefaults", NULL, NULL}, opt_nothing, true},
+    {{"nodefaults", NULL, "no network card unless one is asked for"}, opt_nodefaults, true},
     {{"nographic", NULL, "no window; serial port and monitor share the terminal (Ctrl-A h helps)"},
      opt_nographic,
      true},
+    {{"object", "filter-dump,id=ID,netdev=ID,file=FILE", "record what passes a network"}, option_object, true},
     {{"parallel", "CHANNEL", "connect the parallel port"}, opt_parallel, false},
     {{"pidfile", "FILE", "write the process id there"}, opt_pidfile, false},
     {{"rtc", "base=utc|localtime|DATE[,clock=host|vm]", "the clock's starting time and what drives it"},
@@ -321,8 +324,6 @@ static const struct {
     {"incoming", "migration is not supported"},
     {"loadvm", "saving and loading the machine's state is not available yet"},
     {"mem-path", "leave it out; guest memory is anonymous"},
-    {"netdev", "there is no network card yet; leave it out"},
-    {"object", "leave it out"},
     {"qmp", "use the human monitor: -monitor unix:PATH,server,nowait"},
     {"s", "there is no gdb stub yet; use the monitor"},
     {"sdl", "use -display sdl"},

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "devices/board.h"
+#include "frontends/net.h"
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DRIVES 6 /* four IDE, two floppy */
@@ -32,6 +33,7 @@ struct guest_profile;
 
 struct device_option { /* -device DRIVER,PROPS */
   const char *driver, *props;
+  int netdev; /* of a network card: index + 1 into options.netdev; 0: none */
 };
 
 struct audiodev_option {
@@ -96,6 +98,17 @@ struct options {
   struct audiodev_option audiodev[OPTIONS_AUDIODEVS];
   unsigned audiodev_count;
   const char *pcspk_audiodev; /* an id, or NULL */
+  bool nodefaults;
+  struct netdev_options netdev[NETDEVS];
+  unsigned netdev_count;
+  bool default_card;      /* device[0] is the one that nobody asked for */
+  bool net_given;         /* -netdev, -nic or -net was */
+  unsigned old_card;      /* -net nic: its index in device[] + 1 */
+  const char *old_netdev; /* -net BACKEND: its id */
+  struct {
+    const char *netdev, *file;
+  } filter[NETDEVS]; /* -object filter-dump */
+  unsigned filter_count;
   /* parser's own */
   void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */
@@ -104,6 +117,8 @@ struct options {
 #define FLOPPY_DRIVE(n) (4 + (n))
 
 /* 0, or -1 with one line in `error` (without "dragoman: "). options_free is due in both cases. */
+/* The card that the machine has because nothing was said about the network becomes `model`. */
+void options_default_card(struct options *o, const char *model);
 int options_parse(struct options *o, int argc, char **argv, char *error, size_t error_size);
 void options_free(struct options *o);
 
@@ -143,6 +158,11 @@ int option_audiodev(struct option_parser *p, const char *arg);
 int option_audio(struct option_parser *p, const char *arg);
 int option_soundhw(struct option_parser *p, const char *arg);
 int option_check_audio(struct option_parser *p); /* do the ids exist that are referred to? */
+int option_netdev(struct option_parser *p, const char *arg);
+int option_nic(struct option_parser *p, const char *arg);
+int option_net(struct option_parser *p, const char *arg);
+int option_object(struct option_parser *p, const char *arg);
+int option_check_net(struct option_parser *p); /* which card goes where, and the default card */
 int option_machine(struct option_parser *p, const char *arg);
 int option_accel(struct option_parser *p, const char *arg);
 int option_display(struct option_parser *p, const char *arg);

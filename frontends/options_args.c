@@ -205,7 +205,7 @@ int option_icount(struct option_parser *p, const char *arg) {
 int option_add_device(struct option_parser *p, const char *driver, const char *props) {
   if (p->o->device_count >= OPTIONS_DEVICES)
     return option_error(p, "-device %s: %u devices at most", driver, OPTIONS_DEVICES);
-  p->o->device[p->o->device_count++] = (struct device_option){driver, props};
+  p->o->device[p->o->device_count++] = (struct device_option){.driver = driver, .props = props};
   return 0;
 }
 
@@ -366,5 +366,5 @@ int option_check(struct option_parser *p) {
     o->rtc_base = COUNTED_BASE;
   if (option_check_audio(p) < 0 || check_stdio(p) < 0 || check_same_image(p) < 0)
     return -1;
-  return 0;
+  return option_check_net(p);
 }

@@ -294,11 +294,15 @@ START_TEST(profiles) {
   ck_assert_uint_eq(o.ram_mb, 64);
   ck_assert_int_eq(o.vga, BOARD_VGA_CIRRUS);
   ck_assert(o.rtc_localtime && !o.acpi);
-  ck_assert_uint_eq(o.device_count, 1);
-  ck_assert_str_eq(o.device[0].driver, "sb16");
+  ck_assert_uint_eq(o.device_count, CONFIG_SLIRP + 1u);
+  ck_assert_str_eq(o.device[CONFIG_SLIRP].driver, "sb16");
+  if (CONFIG_SLIRP) { /* the card that every machine has is one that the guest knows */
+    ck_assert_str_eq(o.device[0].driver, "ne2k_pci");
+    ck_assert_str_eq(o.netdev[0].card, "ne2k_pci.0");
+  }
   /* What is said counts. */
   ck_assert_int_eq(apply("--guest win2000 -m 64 -cpu pentium -vga std -rtc base=utc -machine "
-                         "acpi=off,ide-delay=5 -device ES1370"),
+                         "acpi=off,ide-delay=5 -device ES1370 -nic none"),
                    0);
   ck_assert_str_eq(o.cpu, "pentium");
   ck_assert_uint_eq(o.cpu_mhz, 0);
@@ -327,6 +331,7 @@ START_TEST(choices) {
     const struct guest_profile *p = guest_profile(i);
     ck_assert_ptr_nonnull(cpu_model_find(p->cpu));
     ck_assert_ptr_nonnull(board_driver_find(p->sound));
+    ck_assert_ptr_nonnull(board_driver_find(p->nic));
     ck_assert(!strcmp(p->vga, "std") || !strcmp(p->vga, "cirrus"));
     ck_assert_ptr_eq(guest_find(p->name), p);
     ck_assert(!p->ram_max_mb || p->ram_mb <= p->ram_max_mb);

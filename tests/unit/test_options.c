@@ -248,7 +248,7 @@ START_TEST(cpu_speed) {
 END_TEST
 
 START_TEST(devices) {
-  good("-device isa-debug-exit,iobase=0xf4,iosize=0x04 -device pc-testdev");
+  good("-nodefaults -device isa-debug-exit,iobase=0xf4,iosize=0x04 -device pc-testdev");
   ck_assert_uint_eq(o.device_count, 2);
   ck_assert_str_eq(o.device[0].driver, "isa-debug-exit");
   ck_assert_str_eq(o.device[0].props, "iobase=0xf4,iosize=0x04");

@@ -23,7 +23,7 @@ struct fdc82077_config {
   int dma_channel;        /* 2 */
   bool present[2];        /* a drive exists, even if empty */
   struct block *block[2]; /* media; not owned */
-  uint8_t kind[2];        /* enum fdc_drive_kind; 0: chosen by the medium's size, 1.44M if empty */
+  uint8_t kind[2];        /* enum fdc_drive_kind; 0: chosen by the medium's size, 2.88M if empty */
 };
 
 /* port[0] = 3F0h (claims 3F0h-3F5h and 3F7h); irq[0] = IRQ 6. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Made by the build from roms/demo/; absent from builds without it. */
 extern const unsigned char rom_demo[] __attribute__((weak));
@@ -16,6 +17,14 @@ static int open_image(struct block **out, const char *path, unsigned flags, char
     return 0;
   snprintf(error, size, "%s", why ? why : "cannot open the image");
   return -1;
+}
+
+/* A disk whose file must not be written to has its write-protect tab set. */
+static int open_floppy(struct block **out, const char *path, unsigned flags, char *error, size_t size) {
+  bool writes = (flags & BLOCK_WRITE) && !(flags & BLOCK_SNAPSHOT);
+  if (writes && access(path, W_OK) < 0 && access(path, R_OK) == 0)
+    flags = 0;
+  return open_image(out, path, flags, error, size);
 }
 
 static int open_drive(struct media *media, int i, const struct drive_options *d, struct board_config *board,
@@ -33,7 +42,7 @@ static int open_drive(struct media *media, int i, const struct drive_options *d,
   unsigned flags = cdrom ? BLOCK_CD : 0;
   if (!cdrom && !d->readonly)
     flags = BLOCK_WRITE | (media->snapshot || d->snapshot ? BLOCK_SNAPSHOT : 0);
-  if (d->file && open_image(&slot->block, d->file, flags, error, size) < 0)
+  if (d->file && (floppy ? open_floppy : open_image)(&slot->block, d->file, flags, error, size) < 0)
     return -1;
   if (floppy) {
     board->floppy[i - FLOPPY_DRIVE(0)] = slot->block;
@@ -98,6 +107,7 @@ int media_change(struct media *media, struct media_slot *slot, const char *path,
                  char *error, size_t size) {
   struct block *block = NULL;
   bool cdrom = !strncmp(slot->drive + 4, "-cd", 3);
+  int (*open)(struct block **, const char *, unsigned, char *, size_t) = cdrom ? open_image : open_floppy;
   if (!slot->removable) {
     snprintf(error, size, "Device '%s' is not removable", slot->drive);
     return -1;
@@ -105,7 +115,7 @@ int media_change(struct media *media, struct media_slot *slot, const char *path,
   unsigned flags = cdrom ? BLOCK_CD : readonly ? 0 : BLOCK_WRITE | (media->snapshot ? BLOCK_SNAPSHOT : 0);
   /* The same image again: let go of the old lock first. */
   bool same = path && slot->block && !strcmp(block_path(slot->block), path);
-  if (path && !same && open_image(&block, path, flags, error, size) < 0)
+  if (path && !same && open(&block, path, flags, error, size) < 0)
     return -1;
   int r = board_change_media(media->machine, slot->drive, block, force);
   if (r < 0) {
@@ -124,7 +134,7 @@ int media_change(struct media *media, struct media_slot *slot, const char *path,
   slot->block = block;
   if (!same)
     return 0;
-  if (open_image(&block, path, flags, error, size) < 0)
+  if (open(&block, path, flags, error, size) < 0)
     return -1;
   slot->block = block;
   r = board_change_media(media->machine, slot->drive, block, true);

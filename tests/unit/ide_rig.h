@@ -129,7 +129,7 @@ static inline void ide_noise(struct ide *c, uint32_t seed) {
   static const uint8_t packets[] = {0x00, 0x03, 0x12, 0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x5a,
                                     0x1a, 0x55, 0x15, 0x46, 0x4a, 0x51, 0x52, 0x1b, 0x1e,
                                     0x25, 0x42, 0x44, 0xad, 0xbd, 0x08, 0x2b};
-  for (int i = 0; i < 100000; i++) {
+  for (int i = 0, n = rig_fuzz_ops(); i < n; i++) {
     uint32_t r = rig_random(&seed), value = rig_random(&seed);
     uint16_t base = r & 0x10 ? 0x1f0 : 0x170;
     switch (r % 16) {

@@ -91,6 +91,12 @@ static inline void rig_file(char path[32], uint64_t size) {
   close(fd);
 }
 
+/* How many operations a hostile driver does: 100000, or FUZZ_OPS of the environment. */
+static inline int rig_fuzz_ops(void) {
+  const char *wish = getenv("FUZZ_OPS");
+  return wish ? atoi(wish) : 100000;
+}
+
 /* A generator of test noise: the same on every run. */
 static inline uint32_t rig_random(uint32_t *state) {
   *state ^= *state << 13;

@@ -230,11 +230,10 @@ END_TEST
 START_TEST(hostile_sheets) {
   struct folder f;
   uint32_t seed = 12345;
-  const char *ops = getenv("FUZZ_OPS");
   folder_make(&f);
   make_bin(&f, 100, 300);
   make_wav(&f, 75);
-  for (int i = 0, n = ops ? atoi(ops) / 100 : 2000, opened = 0; i < n; i++) {
+  for (int i = 0, n = rig_fuzz_ops() / 50, opened = 0; i < n; i++) {
     char sheet[sizeof mixed];
     size_t len = sizeof mixed - 1;
     struct block *b;

@@ -334,7 +334,7 @@ END_TEST
 START_TEST(media) {
   struct floppy *f = floppy_new(0, 0);
   start(f, 0);
-  ck_assert_int_eq(fdc_drive_type(f->fdc, 0), FDC_DRIVE_1440K);
+  ck_assert_int_eq(fdc_drive_type(f->fdc, 0), FDC_DRIVE_2880K); /* whatever may be put in */
   command(f, "4a 00");
   wait_irq(f);
   expect(f, "40 01 00 00 00 00 02");
@@ -359,8 +359,11 @@ START_TEST(geometries) {
   static const struct {
     uint32_t kilobytes;
     unsigned cylinders, heads, sectors;
-  } table[] = {{160, 40, 1, 8},   {180, 40, 1, 9},   {320, 40, 2, 8},   {360, 40, 2, 9},  {720, 80, 2, 9},
-               {1200, 80, 2, 15}, {1440, 80, 2, 18}, {1680, 80, 2, 21}, {2880, 80, 2, 36}};
+  } table[] = {{160, 40, 1, 8},   {180, 40, 1, 9},   {320, 40, 2, 8},   {360, 40, 2, 9},   {720, 80, 2, 9},
+               {1200, 80, 2, 15}, {1440, 80, 2, 18}, {1680, 80, 2, 21}, {2880, 80, 2, 36}, {820, 82, 2, 10},
+               {800, 80, 2, 10},  {400, 40, 2, 10},  {1600, 80, 2, 20}, {1640, 82, 2, 20}, {1722, 82, 2, 21},
+               {1743, 83, 2, 21}, {1760, 80, 2, 22}, {1920, 80, 2, 24}, {1476, 82, 2, 18}, {640, 80, 2, 8},
+               {3120, 80, 2, 39}};
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     unsigned c, h, s;
     ck_assert(fdc_geometry(table[i].kilobytes * 1024, &c, &h, &s));
@@ -369,6 +372,42 @@ START_TEST(geometries) {
     ck_assert_uint_eq(s, table[i].sectors);
   }
   ck_assert(!fdc_geometry(1000, NULL, NULL, NULL));
+}
+END_TEST
+
+/* Each format is read at its own data rate only, to the last sector. */
+START_TEST(formats_read) {
+  static const struct {
+    uint32_t kilobytes;
+    uint8_t rate, other, last, heads, sectors, kind;
+  } table[] = {{160, 2, 0, 39, 1, 8, FDC_DRIVE_360K},    {360, 1, 0, 39, 2, 9, FDC_DRIVE_360K},
+               {720, 2, 1, 79, 2, 9, FDC_DRIVE_720K},    {820, 2, 0, 81, 2, 10, FDC_DRIVE_720K},
+               {1200, 0, 2, 79, 2, 15, FDC_DRIVE_1200K}, {1440, 0, 3, 79, 2, 18, FDC_DRIVE_1440K},
+               {1680, 0, 2, 79, 2, 21, FDC_DRIVE_1440K}, {1722, 0, 1, 81, 2, 21, FDC_DRIVE_1440K},
+               {2880, 3, 0, 79, 2, 36, FDC_DRIVE_2880K}};
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    struct floppy *f = floppy_new(table[i].kilobytes * 1024, 0);
+    char text[40];
+    uint8_t head = table[i].heads - 1;
+    ck_assert_int_eq(fdc_drive_type(f->fdc, 0), table[i].kind);
+    start(f, table[i].rate);
+    seek(f, (uint8_t)(head << 2), table[i].last);
+    set_dma(f, 0x46, 512);
+    snprintf(text, sizeof text, "46 %02x %02x %02x %02x 02 %02x 1b ff", head << 2, table[i].last, head,
+             table[i].sectors, table[i].sectors);
+    command(f, text);
+    wait_irq(f);
+    ck_assert_uint_eq(inb(f->rig, 0x3f5) & 0xc0, 0);
+    for (int k = 0; k < 6; k++)
+      inb(f->rig, 0x3f5);
+    ck_assert_uint_eq(ram_word(f, 0x10000), lba_word(table[i].kilobytes * 2 - 1));
+    outb(f->rig, 0x3f7, table[i].other);
+    command(f, text);
+    wait_irq(f);
+    ck_assert_uint_eq(inb(f->rig, 0x3f5) & 0xc0, 0x40);
+    ck_assert_uint_eq(inb(f->rig, 0x3f5), 1); /* no address mark */
+    floppy_free(f);
+  }
 }
 END_TEST
 
@@ -396,7 +435,7 @@ START_TEST(noise) {
   struct floppy *f = floppy_new(368640, BLOCK_WRITE);
   uint32_t seed = 3;
   start(f, 2);
-  for (int i = 0; i < 100000; i++) {
+  for (int i = 0, n = rig_fuzz_ops(); i < n; i++) {
     static const uint8_t ops[] = {0xe6, 0x46, 0xc5, 0x4d, 0x0a, 0x0f, 0x07,
                                   0x08, 0x56, 0x51, 0x5d, 0x42, 0x13, 0x4c};
     uint32_t r = rig_random(&seed), value = rig_random(&seed);
@@ -443,6 +482,7 @@ Suite *suite_fdc(void) {
   tcase_add_test(tests, verify_and_scan);
   tcase_add_test(tests, media);
   tcase_add_test(tests, geometries);
+  tcase_add_test(tests, formats_read);
   tcase_add_test(tests, reset_stops);
   tcase_add_test(tests, noise);
   suite_add_tcase(suite, tests);

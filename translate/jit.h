@@ -135,7 +135,10 @@ struct code_store {
 struct patched {
   uint32_t pa;
   uint16_t times;
-  uint16_t runs; /* of an instruction: in the interpreter */
+  /* Of an instruction: */
+  uint16_t runs;       /* in the interpreter */
+  uint16_t chances;    /* how often it was given another chance */
+  uint32_t neighbours; /* checksum of what stands around it */
 };
 
 struct jit {

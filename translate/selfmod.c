@@ -137,7 +137,8 @@ static bool make_variant(struct insn *out, const struct insn *in, const struct v
  */
 #define STORES_UNSTABLE 8u
 #define RUNS_STABLE                                                                                          \
-  4000u /* a store to it is not seen then: this often, it is tried whether they have ended */
+  64u /* then it is tried again (stores to it are not seen meanwhile); twice as many each time */
+#define CHANCES_MAX 6u
 
 static struct patched *unstable_at(const struct jit *j, uint32_t pa) {
   return (struct patched *)&j->unstable[(pa * 0x9e3779b1u) >> 22 & (PATCHES - 1)];
@@ -152,14 +153,28 @@ bool jit_unstable(const struct jit *j, uint32_t pa) {
 
 void jit_ran_unstable(struct jit *j, uint32_t pa) {
   struct patched *p = unstable_at(j, pa);
-  if (++p->runs >= RUNS_STABLE)
-    p->times = p->runs = 0;
+  if (++p->runs < RUNS_STABLE << p->chances)
+    return;
+  p->times = p->runs = 0;
+  p->chances += p->chances < CHANCES_MAX;
 }
 
-static void note_unstable(struct jit *j, uint32_t pa) {
+/* Code that is replaced as a whole does not stand still around one instruction. */
+#define NEIGHBOURS 24u
+static uint32_t sum_neighbours(const uint8_t *page, uint32_t from, uint32_t length) {
+  uint32_t sum = 2166136261u, first = from < NEIGHBOURS ? 0 : from - NEIGHBOURS;
+  uint32_t end = from + length + NEIGHBOURS < MEM_PAGE ? from + length + NEIGHBOURS : MEM_PAGE;
+  for (uint32_t at = first; at < end; at++)
+    if (at < from || at >= from + length)
+      sum = (sum ^ page[at]) * 16777619u;
+  return sum;
+}
+
+static void note_unstable(struct jit *j, uint32_t pa, const uint8_t *page, uint32_t length) {
   struct patched *p = unstable_at(j, pa);
-  if (p->pa != pa)
-    *p = (struct patched){.pa = pa};
+  uint32_t sum = sum_neighbours(page, pa & (MEM_PAGE - 1), length);
+  if (p->pa != pa || p->neighbours != sum)
+    *p = (struct patched){.pa = pa, .neighbours = sum};
   p->runs = 0;
   p->times += p->times < STORES_UNSTABLE;
   j->unstable_any = true;
@@ -188,7 +203,7 @@ void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t 
   if (variant)
     operand = start + in.length - (int)x.size;
   if (!variant || off < operand || off + (int)size > operand + (int)x.size) {
-    note_unstable(j, b->pa + (uint32_t)start);
+    note_unstable(j, b->pa + (uint32_t)start, page->read, in.length);
     return;
   }
   struct patched *p = patched_at(j, b->pa + (uint32_t)operand);

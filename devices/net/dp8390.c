@@ -96,7 +96,8 @@ static unsigned pages_for(size_t len) { return (unsigned)(HEADER + len + NIC_FCS
 /* --- receiving -------------------------------------------------------------------------------------------
  */
 
-static bool receiving(const struct dp8390 *d) { return (d->cr & (CR_STP | CR_STA)) == CR_STA; }
+/* STA has started it once STP is gone; drivers that turn to another page write both as 0, and it goes on. */
+static bool receiving(const struct dp8390 *d) { return !(d->cr & CR_STP); }
 
 static bool accepts(const struct dp8390 *d, const uint8_t *frame) {
   if (nic_broadcast(frame))
@@ -157,8 +158,8 @@ static void receive(void *opaque, const uint8_t *frame, size_t len) {
 }
 
 /*
- * A ring that could never take the longest frame does not make the cable wait. Drivers stop the chip for a moment and
- * go through loopback when it has overflowed: what comes meanwhile waits too.
+ * A ring that could never take the longest frame does not make the cable wait. Drivers stop the chip for a
+ * moment and go through loopback when it has overflowed: what comes meanwhile waits too.
  */
 static bool ready(void *opaque) {
   struct dp8390 *d = opaque;

@@ -39,6 +39,22 @@ void nic_send(struct net_cable *cable, const uint8_t *frame, size_t len) {
 
 bool nic_link(const struct net_cable *cable) { return cable && net_link(cable); }
 
+/*
+ * A ROM may have been built for another card with the same chip; firmware runs it only if its PCI data
+ * structure (PCI 2.1, 6.3.1.2) names the card that it is on. The sum of the image's bytes is kept by the byte
+ * that is there for that.
+ */
+static void put_ids(const struct pci_func *f, uint8_t *rom, uint64_t len) {
+  const unsigned checksum_at = 6; /* within the jump, where iPXE and its relatives keep it */
+  unsigned at = len > 0x20 ? rom[0x18] | (unsigned)rom[0x19] << 8 : 0;
+  if (!at || at + 8 > len || memcmp(rom + at, "PCIR", 4))
+    return;
+  for (unsigned i = 0; i < 4; i++) {
+    rom[checksum_at] += (uint8_t)(rom[at + 4 + i] - f->config[i]);
+    rom[at + 4 + i] = f->config[i];
+  }
+}
+
 int nic_load_rom(struct device *dev, struct pci_func *f, const char *path) {
   uint8_t *data;
   uint64_t len;
@@ -47,6 +63,7 @@ int nic_load_rom(struct device *dev, struct pci_func *f, const char *path) {
   int error = firmware_read(path, ROM_MAX, &data, &len);
   if (error)
     return error;
+  put_ids(f, data, len);
   uint32_t size = MEM_PAGE;
   while (size < len)
     size *= 2;

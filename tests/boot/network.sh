@@ -162,11 +162,15 @@ start_servers() {
   printf '#!/bin/sh\nprintf "HTTP/1.0 200 OK\\r\\nContent-Length: %s\\r\\n\\r\\n"\nexec cat %s\n' \
     $((megabytes << 20)) "$work/file" >"$work/serve"
   printf '#!/bin/sh\nhead -c %s | sha1sum\n' $((megabytes << 20)) >"$work/take"
-  chmod 755 "$work/serve" "$work/take"
+  printf '#!/bin/sh\nprintf "HTTP/1.0 200 OK\\r\\nContent-Length: 20000\\r\\n\\r\\n"\nexec head -c 20000 %s\n' \
+    "$work/file" >"$work/small"
+  chmod 755 "$work/serve" "$work/take" "$work/small"
+  socat "TCP-LISTEN:$((port + 3)),bind=127.0.0.1,reuseaddr,fork" "EXEC:$work/small" 2>/dev/null &
+  small=$!
   socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr,fork" "EXEC:$work/serve" 2>/dev/null &
   server=$!
   socat "TCP-LISTEN:$((port + 1)),bind=127.0.0.1,reuseaddr,fork" "EXEC:$work/take" 2>/dev/null &
-  server="$server $!"
+  server="$server $! $small"
   sent_sum=$(head -c $((megabytes << 20)) /dev/zero | sha1sum)
 }
 
@@ -228,7 +232,7 @@ run_ipxe() { # CARD
   rom=$cache/ipxe-qemu/usr/lib/ipxe/qemu/pxe-$1.rom
   mkdir -p "$work/tftp"
   printf '#!ipxe\necho chained by TFTP\nimgfetch http://10.0.2.2:%s/ && echo fetched by HTTP || echo no HTTP\nsleep 60\n' \
-    "$port" >"$work/tftp/boot.ipxe"
+    "$((port + 3))" >"$work/tftp/boot.ipxe"
   rm -f "$work/monitor"
   "$emulator" ${ENGINE:+-accel "$ENGINE"} -m 128 -display none -boot n -monitor "unix:$work/monitor,server,nowait" \
     -netdev "user,id=n,tftp=$work/tftp,bootfile=boot.ipxe" -device "$1,netdev=n,romfile=$rom" >"$work/errors" 2>&1 &

@@ -182,6 +182,11 @@ START_TEST(receiving) {
   ck_assert_uint_eq(curr(n), PSTART + 5);
   ck_assert_uint_eq(check_frame(n, PSTART + 2, 0x01, 248, net_mac, 2), PSTART + 3);
   ck_assert_uint_eq(check_frame(n, PSTART + 3, 0x01, 249, net_mac, 3), PSTART + 5);
+  /* A command that only turns the page stops nothing. */
+  nout(n, CR, 1, 0x40);
+  nout(n, CR, 1, 0x00);
+  net_peer_sends(n, net_mac, 60, 4);
+  ck_assert_uint_eq(curr(n), PSTART + 6);
   nout(n, 0x0f, 1, 0);
   ck_assert(!net_irq(n));
   net_rig_free(n);

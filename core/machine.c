@@ -303,6 +303,8 @@ static void pace(struct machine *m) {
 /* The CPU halts and nothing can wake it now: pass the time until the next timer. */
 static void idle(struct machine *m) {
   m->stat.halts++;
+  if (m->on_stuck && !(m->cpu[0]->eflags & FL_IF))
+    m->on_stuck(m);
   int64_t deadline = clock_deadline(m->clock);
   if (paced(m)) {
     int64_t now = clock_now(m->clock);

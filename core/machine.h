@@ -56,6 +56,7 @@ struct machine {
   /* The board's hooks. */
   void (*on_reset)(struct machine *m); /* after devices and CPU were reset: reload ROMs that RAM shadowed, -kernel */
   void (*on_powerdown)(struct machine *m); /* press the ACPI power button; NULL = none */
+  void (*on_stuck)(struct machine *m);     /* the CPU halts with interrupts disabled; may come repeatedly */
   void *board;
 
   /* control, under the lock */

@@ -477,6 +477,16 @@ static void on_powerdown(struct machine *m) {
     piix4_pm_power_button(pc->pm);
 }
 
+/*
+ * APM's power off in firmware that found no power management hardware: it halts for good, in its own segment. Whoever
+ * asked for it expects the machine to go off.
+ */
+static void on_stuck(struct machine *m) {
+  struct pc *pc = m->board;
+  if (!pc->pm && m->cpu[0]->seg[CS].base == 0xf0000)
+    power_off(pc);
+}
+
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
       load_bios, map_memory,  add_interrupts, add_chipset,    add_timers,     add_input,      add_ports,
@@ -502,6 +512,7 @@ int board_init(struct machine *m, const struct board_config *config) {
   }
   m->on_reset = on_reset;
   m->on_powerdown = on_powerdown;
+  m->on_stuck = on_stuck;
   return 0;
 }
 
@@ -509,6 +520,7 @@ void board_free(struct machine *m) {
   struct pc *pc = m->board;
   m->on_reset = NULL;
   m->on_powerdown = NULL;
+  m->on_stuck = NULL;
   device_free_all(&m->devices); /* they call back into the board */
   m->board = NULL;
   free(pc);

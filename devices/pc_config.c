@@ -133,6 +133,7 @@ int pc_config_init(struct pc *pc) {
     return error;
   const struct e820_entry e820[] = {{0, ram, 1}};
   const uint8_t uuid[16] = {0}, yes = 1;
+  const uint8_t sleep_states[6] = {0x80, 0, 0, 0, 0, 0x80}; /* S0 and S5: who sleeps must be woken */
   const uint64_t no_numa[2] = {0, 0}, serial_console = 0x3f8;
   int results[] = {
       fw_cfg_add(fw, FW_CFG_UUID, uuid, sizeof uuid),
@@ -145,6 +146,7 @@ int pc_config_init(struct pc *pc) {
       fw_cfg_add_u16(fw, FW_CFG_ACPI_TABLES, 0),
       fw_cfg_add_u16(fw, FW_CFG_SMBIOS, 0),
       fw_cfg_add(fw, FW_CFG_IRQ0_OVERRIDE, &yes, 1),
+      fw_cfg_add_file(fw, "etc/system-states", sleep_states, sizeof sleep_states),
       fw_cfg_add_file(fw, "etc/e820", e820, sizeof e820),
       /* Without a screen the firmware talks to the first serial port. */
       pc->config.vga ? 0 : fw_cfg_add_file(fw, "etc/sercon-port", &serial_console, sizeof serial_console),

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "devices/debugcon.h"
 #include "devices/isa_debug_exit.h"
 #include "devices/pc.h"
 #include "devices/pc_testdev.h"
@@ -33,6 +34,16 @@ static int add_debug_exit(struct pc *pc, const struct board_extra *extra, const 
   return pc_add(pc, &isa_debug_exit_class, &args) ? 0 : -errno;
 }
 
+/* Another port of the debug console, such as E9h; what -debugcon names gets the text. */
+static int add_debugcon(struct pc *pc, const struct board_extra *extra, const char *id) {
+  uint32_t port = 0xe9;
+  if (props_u32(extra->props, "isa-debugcon", "iobase", 1, 0xffff, &port))
+    return -EINVAL;
+  struct debugcon_config config = {pc->config.debugcon};
+  struct device_args args = {.id = id, .port = {(uint16_t)port}, .config = &config};
+  return pc_add(pc, &debugcon_class, &args) ? 0 : -errno;
+}
+
 static int add_testdev(struct pc *pc, const struct board_extra *extra, const char *id) {
   struct device_args args = {.id = id, .port = {0xe0, 0xe4, 0x2000}, .addr = {TESTDEV_ADDR}};
   (void)extra;
@@ -52,6 +63,8 @@ static const struct driver drivers[] = {
      pc_add_ne2k_isa},
     {{"ne2k_pci", "id netdev mac romfile", "network card RTL8029 (PCI, compatible with NE2000)", DRIVER_NET},
      pc_add_ne2k_pci},
+    {{"isa-debugcon", "iobase", "debug console at another port, E9h by default; -debugcon has the text", 0},
+     add_debugcon},
     {{"pc-testdev", "", "registers and interrupt lines for test suites", 0}, add_testdev},
     {{"pcnet", "id netdev mac romfile", "network card AMD PCnet-PCI II (Am79C970A)", DRIVER_NET}, pc_add_pcnet},
     {{"rtl8139", "id netdev mac romfile cplus", "network card Realtek RTL8139C+ (cplus=off: RTL8139C)", DRIVER_NET},

@@ -182,7 +182,7 @@ static int command_file(struct cue *c) {
   if (!word(c, name, sizeof name))
     return bad(c, "FILE wants a name and a type");
   if (!word(c, type, sizeof type))
-    strcpy(type, "BINARY");
+    memcpy(type, "BINARY", 7);
   bool wave = !strcasecmp(type, "WAVE"), swapped = !strcasecmp(type, "MOTOROLA");
   if (!wave && !swapped && strcasecmp(type, "BINARY"))
     return bad(c, "the file types are BINARY, MOTOROLA and WAVE");

@@ -22,7 +22,7 @@ static void write_file(const char *path, const void *data, size_t len) {
 }
 
 static void folder_make(struct folder *f) {
-  strcpy(f->dir, "/tmp/dragoman-disc-XXXXXX");
+  snprintf(f->dir, sizeof f->dir, "/tmp/dragoman-disc-XXXXXX");
   ck_assert_ptr_nonnull(mkdtemp(f->dir));
   snprintf(f->cue, sizeof f->cue, "%s/disc.cue", f->dir);
   snprintf(f->bin, sizeof f->bin, "%s/Data.Bin", f->dir);

@@ -48,9 +48,12 @@ static void rig_setup(void) {
 }
 
 static void rig_teardown(void) {
-  for (int i = 0; i < 2; i++)
+  for (int i = 0; i < 2; i++) { /* (a passed assertion costs the test library a system call) */
+    uint8_t written = 0;
     for (uint32_t k = 0; k < 0x10000; k++)
-      ck_assert_uint_eq(canary[i]->host[k], 0);
+      written |= canary[i]->host[k];
+    ck_assert_uint_eq(written, 0);
+  }
   device_free_all(&set);
   pci_bus_free(bus);
   io_bus_free(set.io);

@@ -582,7 +582,7 @@ static void hostile_register(void) {
   unsigned value = random_next() & 0xff;
   uint16_t port = ports[random_below(3)];
   unsigned index = random_below(8) ? random_below(0x40) : random_next() & 0xff;
-  if (port == 0x3ce && (index == 0x21 || index == 0x23) && random_below(50))
+  if (port == 0x3ce && (index == 0x21 || index == 0x23) && random_below(500))
     value = 0; /* few large ones, to get on */
   if (port == 0x3ce && random_below(3) == 0)
     index = 0x20 + random_below(0x20);

@@ -144,6 +144,8 @@ void jit_flush(struct jit *j) {
   j->limit = j->size < LIMIT_FIRST ? j->size : LIMIT_FIRST;
   j->flushed_at = j->cpu->icount;
   memset(j->ids, 0, sizeof j->ids);
+  memset(j->turns, 0, sizeof j->turns);
+  memset(j->hot_turns, 0, sizeof j->hot_turns);
   j->stat.flushes++;
   jit_rekey(j->cpu);
 }
@@ -281,12 +283,33 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
   j->stat.invalidated++;
 }
 
+static uint32_t turns_bit(uint32_t pa, uint32_t mode) {
+  return (pa * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> (32 - TURNS_BITS);
+}
+
+bool jit_takes_turns(const struct jit *j, uint32_t pa, uint32_t mode, bool *hot) {
+  uint32_t n = turns_bit(pa, mode);
+  *hot = j->hot_turns[n / 8] >> (n & 7) & 1;
+  return j->turns[n / 8] >> (n & 7) & 1;
+}
+
+/*
+ * An exit of b was linked too often: spaces take turns in it. From now on it asks the jump cache, in line,
+ * because one place where all such exits do that makes a jump that no processor can predict.
+ */
+static void take_turns(struct jit *j, struct block *b) {
+  uint32_t n = turns_bit(b->pa, b->mode);
+  j->turns[n / 8] |= (uint8_t)(1u << (n & 7));
+  if (b->hot)
+    j->hot_turns[n / 8] |= (uint8_t)(1u << (n & 7));
+  jit_block_invalidate(j, b);
+}
+
 void jit_link_far(struct jit *j, struct link *l, struct block *to) {
   struct cpu *cpu = j->cpu;
   uint32_t key = -(uint32_t)(cpu->jc_key >> 32), bias = cpu->eip - to->pa;
   if (l->relinks == FAR_RELINKS) { /* shared by spaces that take turns */
-    unlink_exit(l);
-    emit_patch32(l->leave, j->stub_lookup);
+    take_turns(j, l->from);
     return;
   }
   l->relinks++;

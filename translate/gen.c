@@ -184,13 +184,14 @@ void gen_exit_lookup(struct gen *g) {
 
 /*
  * To another page: where that is depends on the page tables. In a window, a change of them that concerns code
- * changes jc_key, so the exit can be linked under a key (jit_link_far); elsewhere the jump cache is asked
- * each time.
+ * changes jc_key, so the exit can be linked under a key (jit_link_far); elsewhere, and where such links did
+ * not last, the jump cache is asked each time.
  */
 static void exit_far(struct gen *g, uint32_t target) {
   struct emitter *e = &g->e;
+  bool hot;
   gen_reserve(g, 110);
-  if (!(g->mode & MODE_WINDOW) || target > g->cs_limit) {
+  if (!(g->mode & MODE_WINDOW) || target > g->cs_limit || jit_takes_turns(g->j, g->b->pa, g->mode, &hot)) {
     gen_eip(g, R8, target);
     gen_exit_lookup(g);
     return;

@@ -109,6 +109,7 @@ struct mode_id {
 /* What the window strategy has learnt of a block's accesses. */
 #define SITE_HINTS 4096u
 #define LOCAL_JUMPS 4096u
+#define TURNS_BITS 15
 #define JC_NEVER                                                                                             \
   1u /* a tag that no EIP + key has as its complement: keys are multiples of 2^32 and never 0 */
 struct site_hint {
@@ -205,6 +206,9 @@ struct jit {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
   } stat;
+  /* By hash of a block's address and mode: its exits to other pages lead elsewhere all the time (jit_link_far);
+   * and it is a hot one. */
+  uint8_t turns[(1u << TURNS_BITS) / 8], hot_turns[(1u << TURNS_BITS) / 8];
   uint16_t local_jumps[LOCAL_JUMPS]; /* jump cache entries of supervisor code on pages that are not global */
   unsigned local_jump_count;
   bool hold_windows; /* no hot blocks until the slice ends */
@@ -283,6 +287,8 @@ static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
 }
 void jit_link(struct jit *j, struct link *l, struct block *to);
 #define FAR_RELINKS 8u
+/* Is the block at pa one whose exits to other pages should not be linked? */
+bool jit_takes_turns(const struct jit *j, uint32_t pa, uint32_t mode, bool *hot);
 void jit_link_far(struct jit *j, struct link *l, struct block *to);         /* under the CPU's key and EIP */
 const struct block *jit_block_at(const struct jit *j, const uint8_t *host); /* by executable alias address */
 void jit_rekey(struct cpu *cpu);

@@ -187,7 +187,9 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   uint32_t mode = cpu->mode;
   const struct site_hint *hint = jit_hint(j, pa, mode);
   bool hinted = hint->pa == pa && hint->mode == mode && hint->tlb_sites;
-  hot = (mode & MODE_WINDOW) && (hot || hinted);
+  bool was_hot;
+  jit_takes_turns(j, pa, mode, &was_hot);
+  hot = (mode & MODE_WINDOW) && (hot || hinted || was_hot);
   if (!scan_block(j, &scan, pa, hot))
     return NULL;
   struct block *b = jit_block_new(j);

@@ -157,6 +157,33 @@ START_TEST(test_spaces) {
 }
 END_TEST
 
+/* A jump to a page that is another one in each of two spaces that take turns: it goes where the tables say,
+ * and is not linked again and again for ever. */
+START_TEST(test_turns) {
+  struct bed b = begin("hot=on,verify=on");
+  CODE(&b, "\xe9\xfb\x1f\x00\x00");                   /* jmp 6000h */
+  mem_dma_write(b.m->mem, 0x6000, "\xb0\x01\xf4", 3); /* mov al, 1; hlt */
+  mem_dma_write(b.m->mem, 0x7000, "\xb0\x02\xf4", 3);
+  set_by_dma(&b, OTHER_TABLE + 6 * 4, 0x7003);
+  uint64_t links = 0, blocks = 0;
+  bool hot;
+  for (unsigned i = 0; i < 8 * FAR_RELINKS; i++) {
+    control_set_cr3(b.cpu, i & 1 ? OTHER_DIRECTORY : DIRECTORY);
+    go(&b);
+    ck_assert_uint_eq(b.cpu->gpr[EAX] & 0xff, 1 + (i & 1));
+    ck_assert_int_eq(jit_takes_turns(jit_of(&b), START, b.cpu->mode, &hot), i >= FAR_RELINKS);
+    if (i == 2 * FAR_RELINKS) {
+      links = jit_of(&b)->stat.links;
+      blocks = jit_of(&b)->stat.blocks;
+    }
+  }
+  ck_assert(hot);
+  ck_assert_uint_eq(jit_of(&b)->stat.links, links);
+  ck_assert_uint_eq(jit_of(&b)->stat.blocks, blocks);
+  machine_free(b.m);
+}
+END_TEST
+
 /* mov eax, [DATA]; dec ecx; jnz START; hlt */
 #define READ_LOOP "\xa1\x00\x00\x20\x00\x49\x75\xf8\xf4"
 
@@ -261,6 +288,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_accessed_and_dirty);
   tcase_add_test(tc, test_runs);
   tcase_add_test(tc, test_spaces);
+  tcase_add_test(tc, test_turns);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_code_by_alias);

@@ -431,10 +431,13 @@ static const char *device_prop(struct option_parser *p, const struct device_opti
 
 static void append_prop(struct option_parser *p, struct device_option *d, const char *key,
                         const char *value) {
-  size_t size = (d->props ? strlen(d->props) : 0) + strlen(key) + strlen(value) + 3;
-  char *text = option_string(p, "", size);
-  snprintf(text, size, "%s%s%s=%s", d->props ? d->props : "", d->props && *d->props ? "," : "", key, value);
-  d->props = text;
+  char *text;
+  int length =
+      asprintf(&text, "%s%s%s=%s", d->props ? d->props : "", d->props && *d->props ? "," : "", key, value);
+  if (length < 0)
+    abort();
+  d->props = option_string(p, text, (size_t)length);
+  free(text);
 }
 
 /* The default card comes before all others, where QEMU has it. */

@@ -256,8 +256,10 @@ struct cpu {
 
   /* Calls by which DOS and its programs say that they only wait, see note_idle_call. */
   bool idle_wanted; /* the machine may let the host rest until something happens */
-  uint32_t idle_calls;
-  uint64_t idle_call_at; /* icount of the last one */
+  struct idle_calls {
+    uint32_t count; /* in a row */
+    uint64_t at;    /* icount of the last one */
+  } idle_calls, key_calls;
 
   /* --- time and counters --- */
   uint64_t icount; /* instructions retired; engines bring it up to date before C code looks */

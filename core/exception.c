@@ -239,26 +239,39 @@ static bool vme_redirects(struct cpu *cpu, int vector) {
 #define IDLE_CALLS 16u /* so many in a row are no accident */
 #define IDLE_CALL_INSNS 5000u /* ... with so few instructions between two: nobody works meanwhile */
 
+#define KEY_CALLS 256u /* the same for asking the BIOS for a key, which says less */
+#define KEY_CALL_INSNS 2000u
+
+/* One more call of a kind; are there so many that the guest does nothing else? */
+static bool counts_as_idle(struct idle_calls *calls, uint64_t now, uint32_t least, uint32_t apart) {
+  calls->count = now - calls->at < apart ? calls->count + 1 : 0;
+  calls->at = now;
+  if (calls->count < least)
+    return false;
+  calls->count = least - 2; /* if it goes on like this */
+  return true;
+}
+
 /*
  * DOS calls INT 28h all the while that it waits for a key, and well-behaved programs call INT 2Fh with AX = 1680h
- * (release time slice) or 1689h (Windows' kernel is idle): before HLT was usual, that was how to be idle.
+ * (release time slice) or 1689h (Windows' kernel is idle): before HLT was usual, that was how to be idle. Others ask
+ * INT 16h for a key and do nothing else; those that also read ports (a line, a beam, a stick) may be in a hurry.
  */
 static void note_idle_call(struct cpu *cpu, int vector) {
   uint32_t ax = cpu->gpr[EAX] & 0xffff;
-  if (vector == 0x28 ? cpu_protected(cpu) : ax != 0x1680 && ax != 0x1689)
+  bool idle = false;
+  if (vector == 0x2f ? ax == 0x1680 || ax == 0x1689 : vector == 0x28 && !cpu_protected(cpu))
+    idle = counts_as_idle(&cpu->idle_calls, cpu->icount, IDLE_CALLS, IDLE_CALL_INSNS);
+  else if (vector == 0x16 && !cpu_protected(cpu) && (ax & 0xef00) == 0x0100)
+    idle = counts_as_idle(&cpu->key_calls, cpu->icount, KEY_CALLS, KEY_CALL_INSNS);
+  if (!idle)
     return;
-  uint64_t now = cpu->icount;
-  cpu->idle_calls = now - cpu->idle_call_at < IDLE_CALL_INSNS ? cpu->idle_calls + 1 : 0;
-  cpu->idle_call_at = now;
-  if (cpu->idle_calls < IDLE_CALLS)
-    return;
-  cpu->idle_calls = IDLE_CALLS - 2; /* if it goes on like this */
   cpu->idle_wanted = true;
   __atomic_or_fetch(&cpu->pending, PEND_EXIT, __ATOMIC_SEQ_CST);
 }
 
 void cpu_software_int(struct cpu *cpu, int vector, enum int_kind kind, uint32_t next) {
-  if (vector == 0x28 || vector == 0x2f)
+  if (vector == 0x28 || vector == 0x2f || vector == 0x16)
     note_idle_call(cpu, vector);
   struct event e = {.vector = vector, .kind = kind, .next = next, .flags = cpu->eflags};
   cpu->exc_depth_vector = NOT_DELIVERING;

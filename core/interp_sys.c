@@ -16,6 +16,7 @@
 
 static void in_port(struct cpu *cpu, uint16_t port, int size) {
   check_port(cpu, port, size);
+  cpu->key_calls.count = 0; /* see note_idle_call */
   uint32_t v = io_read(cpu->machine->io, port, size);
   if (size == 1)
     set_reg8(cpu, EAX, (uint8_t)v);

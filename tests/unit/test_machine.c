@@ -220,13 +220,14 @@ START_TEST(counted_time_is_warped_in_hlt) {
 }
 END_TEST
 
-/* Real-mode code at 0800h under the interpreter, INT 28h leads to an IRET. */
+/* Real-mode code at 0800h under the interpreter, INT 16h and 28h lead to an IRET. */
 static uint8_t program[16];
 static void load_program(struct machine *machine) {
   struct cpu *cpu = machine->cpu[0];
   uint8_t *ram = machine->ram->host;
   mem_map_ram(machine->mem, 0, machine->ram->size, machine->ram, 0);
   memcpy(ram + 0x28 * 4, &(uint32_t){0x700}, 4);
+  memcpy(ram + 0x16 * 4, &(uint32_t){0x700}, 4);
   ram[0x700] = 0xcf;
   memcpy(ram + 0x800, program, sizeof program);
   seg_load_real(cpu, CS, 0);
@@ -242,8 +243,9 @@ static void make_program(const uint8_t *code, size_t size) {
 }
 
 START_TEST(a_guest_that_only_waits_rests) {
-  static const uint8_t waits[] = {0xcd, 0x28, 0xeb, 0xfc}; /* int 28h; jmp */
-  make_program(waits, sizeof waits);
+  static const uint8_t waits[2][7] = {{0xcd, 0x28, 0xeb, 0xfc},                    /* int 28h; jmp */
+                                      {0xb4, 0x01, 0xcd, 0x16, 0xeb, 0xfa, 0x90}}; /* mov ah, 1; int 16h; jmp */
+  make_program(waits[_i], sizeof waits[_i]);
   start();
   WAIT_FOR(m->cpu_asleep);
   uint64_t before = m->cpu[0]->icount;
@@ -262,7 +264,19 @@ START_TEST(a_guest_that_works_between_calls_does_not) {
   make_program(works, sizeof works);
   start();
   WAIT_FOR(m->cpu[0]->icount > 500000);
-  ck_assert_uint_eq(m->cpu[0]->idle_calls, 0);
+  ck_assert_uint_eq(m->cpu[0]->idle_calls.count, 0);
+  machine_unlock(m);
+  finish();
+}
+END_TEST
+
+/* Between two looks for a key it reads a port. */
+START_TEST(a_guest_that_reads_ports_does_not) {
+  static const uint8_t reads[] = {0xb4, 0x01, 0xcd, 0x16, 0xe4, 0x61, 0xeb, 0xf8};
+  make_program(reads, sizeof reads);
+  start();
+  WAIT_FOR(m->cpu[0]->icount > 500000);
+  ck_assert_uint_le(m->cpu[0]->key_calls.count, 1);
   machine_unlock(m);
   finish();
 }
@@ -335,9 +349,10 @@ Suite *suite_machine(void) {
   tcase_add_test(t, counted_slices_end_at_timers);
   tcase_add_test(t, counted_time_is_warped_in_hlt);
   tcase_add_test(t, a_halted_cpu_sleeps_until_woken);
-  tcase_add_test(t, a_guest_that_only_waits_rests);
+  tcase_add_loop_test(t, a_guest_that_only_waits_rests, 0, 2);
   tcase_add_test(t, stated_speed);
   tcase_add_test(t, stated_speed_idle);
+  tcase_add_test(t, a_guest_that_reads_ports_does_not);
   tcase_add_test(t, a_guest_that_works_between_calls_does_not);
   suite_add_tcase(s, t);
   return s;

@@ -58,3 +58,54 @@ int input_key_from_ascii(char c, bool *shift) {
   }
   return -1;
 }
+
+/* --- pointers --- */
+
+static bool listened_to(const struct input_pointer *p) { return p->active && p->active(p->opaque); }
+
+int input_pointer_for(const struct input_sink *in, bool absolute) {
+  int fallback = -1;
+  if (in->chosen) {
+    const struct input_pointer *p = &in->pointer[in->chosen - 1];
+    return p->absolute == absolute && (!absolute || listened_to(p)) ? (int)in->chosen - 1 : -1;
+  }
+  for (int i = (int)in->pointer_count - 1; i >= 0; i--) {
+    const struct input_pointer *p = &in->pointer[i];
+    if (p->absolute != absolute)
+      continue;
+    if (listened_to(p))
+      return i;
+    if (!p->active)
+      fallback = i;
+  }
+  return fallback;
+}
+
+static void send(struct input_sink *in, bool absolute, int x, int y, int dz, int buttons) {
+  int n = input_pointer_for(in, absolute);
+  if (n >= 0)
+    in->pointer[n].event(in->pointer[n].opaque, x, y, dz, buttons);
+}
+
+static void send_movement(void *opaque, int dx, int dy, int dz, int buttons) {
+  send(opaque, false, dx, dy, dz, buttons);
+}
+
+static void send_position(void *opaque, int x, int y, int dz, int buttons) {
+  send(opaque, true, x, y, dz, buttons);
+}
+
+static bool position_wanted(void *opaque) { return input_pointer_for(opaque, true) >= 0; }
+
+void input_add_pointer(struct input_sink *in, const struct input_pointer *p) {
+  if (!in->pointer_count && in->mouse)
+    in->pointer[in->pointer_count++] =
+        (struct input_pointer){"PS/2 Mouse", false, in->mouse, NULL, in->mouse_opaque};
+  if (in->pointer_count == INPUT_POINTERS)
+    return;
+  in->pointer[in->pointer_count++] = *p;
+  in->mouse = send_movement;
+  in->tablet = send_position;
+  in->tablet_active = position_wanted;
+  in->mouse_opaque = in->tablet_opaque = in;
+}

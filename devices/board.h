@@ -53,6 +53,8 @@ struct board_config {
   enum board_vga vga;
   struct board_extra extra[BOARD_EXTRAS]; /* -device, -nic and so on */
   unsigned extra_count;
+  bool usb;       /* the USB controller */
+  bool no_vmport; /* no VMware port */
   bool hpet;
   bool no_acpi; /* no power management function: firmware makes no ACPI tables, APM remains */
   uint32_t ide_delay_us; /* what a disk command takes at least; 0: as fast as it goes */
@@ -75,6 +77,7 @@ void board_free(struct machine *m);
 int board_change_media(struct machine *m, const char *drive, struct block *block, bool force);
 void board_info_block(struct machine *m, FILE *out); /* as QEMU's "info block" */
 void board_info_pci(struct machine *m, FILE *out);
+void board_info_usb(struct machine *m, FILE *out);
 void board_info_pic(struct machine *m, FILE *out);
 void board_info_qtree(struct machine *m, FILE *out); /* devices and their fields */
 /* Make the host's files safe: flush all images. 0 or the first -errno. */

@@ -355,6 +355,7 @@ static int add_input(struct pc *pc) {
           &(struct device_args){.id = "ps2mouse", .config = &(struct ps2mouse_config){&pc->machine->input}});
   if (!kbd || !mouse)
     return -errno;
+  pc->ps2mouse = mouse;
   pc->i8042 = add(pc, &i8042_class,
                   &(struct device_args){.id = "i8042",
                                         .port = {0x60, 0x64},
@@ -489,8 +490,9 @@ static void on_stuck(struct machine *m) {
 
 int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
-      load_bios, map_memory,  add_interrupts, add_chipset,    add_timers,     add_input,      add_ports,
-      add_disks, add_display, pc_add_extras,  add_fw_cfg,     name_functions, pc_config_init, pc_load_kernel,
+      load_bios, map_memory,  add_interrupts, add_chipset,    add_timers, add_input,     add_ports,
+      add_disks, add_display, pc_add_usb,     pc_add_extras,  add_fw_cfg, name_functions, pc_config_init,
+      pc_load_kernel,
   };
   if (m->ram->size < 1u << 20 || m->ram->size > 3584ull << 20) {
     error_report("the PC takes from 1 MB to 3584 MB of memory, not %llu MB",

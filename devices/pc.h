@@ -17,7 +17,8 @@ struct pc {
   struct mem_block *bios;
   struct pci_bus *pci;
   struct device *i440fx, *piix3, *pm, *pic, *pit, *dma, *rtc, *i8042, *sysctl, *pcspk, *fw_cfg, *fdc, *ide, *vga;
-  struct device *apic, *ioapic, *hpet; /* may be NULL */
+  struct device *apic, *ioapic, *hpet, *uhci; /* may be NULL */
+  struct device *ps2mouse;
   uint8_t isa_level[PC_ISA_IRQS]; /* bit per enum pc_irq_source */
   char extra_id[BOARD_EXTRAS][32];
   bool booted; /* reset at least once: boot_once no longer holds */
@@ -44,6 +45,14 @@ int pc_add_ac97(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_es1370(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_adlib(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_sb16(struct pc *pc, const struct board_extra *extra, const char *id);
+
+/* --- pc_usb.c --- */
+int pc_add_usb(struct pc *pc);
+int pc_add_usb_hub(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_usb_kbd(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_usb_mouse(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_usb_storage(struct pc *pc, const struct board_extra *extra, const char *id);
+int pc_add_usb_tablet(struct pc *pc, const struct board_extra *extra, const char *id);
 
 /* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
 int pc_config_init(struct pc *pc);

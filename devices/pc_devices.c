@@ -71,6 +71,13 @@ static const struct driver drivers[] = {
      pc_add_rtl8139},
     {{"sb16", "iobase irq dma hdma audiodev version id", "Sound Blaster 16, OPL3, MPU-401: A220 I5 D1 H5 P330", 0},
      pc_add_sb16},
+    {{"usb-hub", "id bus port", "USB hub with eight ports", 0}, pc_add_usb_hub},
+    {{"usb-kbd", "id bus port", "USB keyboard", 0}, pc_add_usb_kbd},
+    {{"usb-mouse", "id bus port", "USB mouse", 0}, pc_add_usb_mouse},
+    {{"usb-storage", "id drive bus port serial removable", "USB disk; its image: -drive if=none,id=ID,file=FILE",
+      DRIVER_BLOCK},
+     pc_add_usb_storage},
+    {{"usb-tablet", "id bus port", "USB tablet: a pointer that need not be captured", 0}, pc_add_usb_tablet},
 };
 #define DRIVERS (sizeof drivers / sizeof drivers[0])
 
@@ -99,6 +106,10 @@ static int add_extra(struct pc *pc, unsigned n) {
   char *id = pc->extra_id[n];
   if (!props_get(extra->props, "id", id, sizeof pc->extra_id[n]))
     snprintf(id, sizeof pc->extra_id[n], "%s.%u", extra->driver, n);
+  if (device_find(&pc->machine->devices, id)) {
+    error_report("-device %s: id=%s is taken by another device", extra->driver, id);
+    return -EINVAL;
+  }
   return d->add(pc, extra, id);
 }
 

@@ -9,6 +9,7 @@
 #include "devices/ioapic.h"
 #include "devices/pc.h"
 #include "devices/pic.h"
+#include "devices/usb/storage.h"
 
 /* QEMU's names of IDE drives: channel, then hd or cd, then the unit on the channel. */
 static void ide_name(const struct pc *pc, int drive, char *name, size_t size) {
@@ -79,6 +80,12 @@ void board_info_block(struct machine *m, FILE *out) {
     between = "\n";
     info_medium(out, name, fdc_media(pc->fdc, i), true, false, false);
   }
+  for (const struct device *dev = m->devices.first; dev; dev = dev->next)
+    if (dev->cls == &usb_storage_class) {
+      fputs(between, out);
+      between = "\n";
+      info_medium(out, dev->id, usb_storage_block(dev), false, false, false);
+    }
 }
 
 void board_info_pci(struct machine *m, FILE *out) { pci_bus_info(((struct pc *)m->board)->pci, out); }
@@ -105,6 +112,11 @@ int board_flush(struct machine *m) {
   for (int i = 0; i < 6; i++) {
     struct block *b = i < 4 ? ide_media(pc->ide, i) : fdc_media(pc->fdc, i - 4);
     int error = b ? block_flush(b) : 0;
+    if (error && !first)
+      first = error;
+  }
+  for (const struct device *dev = m->devices.first; dev; dev = dev->next) {
+    int error = dev->cls == &usb_storage_class ? block_flush(usb_storage_block(dev)) : 0;
     if (error && !first)
       first = error;
   }

@@ -136,6 +136,23 @@ static int choose_models(struct session *s) {
   return 0;
 }
 
+/* The images that devices name by drive=ID. */
+static int connect_drives(struct session *s) {
+  for (unsigned i = 0; i < s->options.device_count; i++) {
+    struct board_extra *extra = &s->board.extra[i];
+    const char *id = s->options.device[i].drive;
+    if (!id)
+      continue;
+    extra->block = media_none(&s->media, id);
+    if (!extra->block)
+      return fail(s, "-device: drive=%s: there is no -drive if=none with this id", id);
+    for (unsigned j = 0; j < i; j++)
+      if (s->board.extra[j].block == extra->block)
+        return fail(s, "-device: drive=%s is used by two devices", id);
+  }
+  return 0;
+}
+
 static void fill_board(struct session *s) {
   const struct options *o = &s->options;
   struct board_config *b = &s->board;
@@ -151,6 +168,8 @@ static void fill_board(struct session *s) {
   b->vga = o->vga;
   for (unsigned i = 0; i < o->device_count; i++)
     b->extra[b->extra_count++] = (struct board_extra){.driver = o->device[i].driver, .props = o->device[i].props};
+  b->usb = o->usb;
+  b->no_vmport = o->no_vmport;
   b->hpet = o->acpi; /* nobody would find it without the tables */
   b->no_acpi = !o->acpi;
   b->ide_delay_us = o->ide_delay_us;
@@ -295,7 +314,7 @@ static int make(struct session *s) {
   if (choose_models(s) < 0 || media_open(&s->media, &s->options, &s->board, s->error, sizeof s->error) < 0)
     return -1;
   fill_board(s);
-  if (start_log(s) < 0)
+  if (connect_drives(s) < 0 || start_log(s) < 0)
     return -1;
   s->channels.loop = loop_new();
   if (!s->channels.loop)

@@ -55,6 +55,21 @@ static int open_drive(struct media *media, int i, const struct drive_options *d,
   return 0;
 }
 
+static int open_none(struct media *media, unsigned i, const struct drive_options *d, char *error, size_t size) {
+  unsigned flags = 0;
+  if (!d->readonly)
+    flags = BLOCK_WRITE | (media->snapshot || d->snapshot ? BLOCK_SNAPSHOT : 0);
+  media->none[i].id = d->id;
+  return open_image(&media->none[i].block, d->file, flags, error, size);
+}
+
+struct block *media_none(const struct media *media, const char *id) {
+  for (int i = 0; i < OPTIONS_NONE_DRIVES; i++)
+    if (media->none[i].block && !strcmp(media->none[i].id, id))
+      return media->none[i].block;
+  return NULL;
+}
+
 /* Nothing to boot from was named: the built-in demo disk. */
 static void use_demo(struct media *media, struct board_config *board) {
   struct media_slot *slot = &media->slot[0];
@@ -77,6 +92,11 @@ int media_open(struct media *media, const struct options *o, struct board_config
       return -1;
     any |= o->drive[i].by != NULL;
   }
+  for (unsigned i = 0; i < o->none_count; i++) {
+    if (open_none(media, i, &o->none[i], error, size) < 0)
+      return -1;
+    any = true;
+  }
   if (!any)
     use_demo(media, board);
   return 0;
@@ -86,6 +106,10 @@ void media_close(struct media *media) {
   for (int i = 0; i < OPTIONS_DRIVES; i++) {
     block_close(media->slot[i].block);
     media->slot[i].block = NULL;
+  }
+  for (int i = 0; i < OPTIONS_NONE_DRIVES; i++) {
+    block_close(media->none[i].block);
+    media->none[i].block = NULL;
   }
 }
 

@@ -19,6 +19,10 @@ struct media {
   const char *notice; /* one line to tell the user once the machine stands, or NULL */
   bool snapshot;      /* -snapshot also holds for media put in later */
   struct media_slot slot[OPTIONS_DRIVES];
+  struct { /* for devices that name them */
+    const char *id;
+    struct block *block;
+  } none[OPTIONS_NONE_DRIVES];
 };
 
 /* Open what the options name and enter it into the board's configuration. 0, or -1 with one line in `error`.
@@ -28,6 +32,8 @@ int media_open(struct media *media, const struct options *o, struct board_config
 void media_close(struct media *media); /* after the machine has stopped using them */
 /* By drive name ("ide1-cd0", also "cdrom", "fda", "fdb"). NULL if there is no such drive. */
 struct media_slot *media_find(struct media *media, const char *name);
+/* The image of -drive if=none,id=...; NULL: there is none. */
+struct block *media_none(const struct media *media, const char *id);
 /* path NULL: eject. 0, or -1 with one line in `error`. Under the machine lock. */
 int media_change(struct media *media, struct media_slot *slot, const char *path, bool readonly, bool force,
                  char *error, size_t size);

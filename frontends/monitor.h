@@ -83,6 +83,8 @@ void cmd_sendkey(struct monitor_env *env, char *args, FILE *out);
 void cmd_type(struct monitor_env *env, char *args, FILE *out);
 void cmd_mouse_move(struct monitor_env *env, char *args, FILE *out);
 void cmd_mouse_button(struct monitor_env *env, char *args, FILE *out);
+void cmd_info_mice(struct monitor_env *env, char *args, FILE *out);
+void cmd_mouse_set(struct monitor_env *env, char *args, FILE *out);
 void cmd_stop(struct monitor_env *env, char *args, FILE *out);
 void cmd_cont(struct monitor_env *env, char *args, FILE *out);
 void cmd_system_reset(struct monitor_env *env, char *args, FILE *out);

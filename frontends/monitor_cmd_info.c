@@ -26,6 +26,7 @@ INFO(show_pic, board_info_pic(env->machine, out))
 INFO(show_qtree, board_info_qtree(env->machine, out))
 INFO(show_registers, info_registers(env->machine, out))
 INFO(show_tlb, info_tlb(env->machine, out))
+INFO(show_usb, board_info_usb(env->machine, out))
 INFO(show_version, fprintf(out, "%s\n", DRAGOMAN_VERSION))
 
 static void show_chardev(struct monitor_env *env, char *args, FILE *out) {
@@ -59,6 +60,7 @@ const struct monitor_command monitor_info_commands[] = {
     {"jit", NULL, "", "show dynamic compiler info", show_jit},
     {"mem", NULL, "", "show the active virtual memory mappings", show_mem},
     {"mtree", NULL, "", "show memory tree", show_mtree},
+    {"mice", NULL, "", "show which guest mouse is receiving events", cmd_info_mice},
     {"name", NULL, "", "show the current VM name", show_name},
     {"network", NULL, "", "show the network state", cmd_info_network},
     {"pci", NULL, "", "show PCI info", show_pci},
@@ -67,6 +69,7 @@ const struct monitor_command monitor_info_commands[] = {
     {"registers", NULL, "", "show the cpu registers", show_registers},
     {"status", NULL, "", "show the current VM status (running|paused)", show_status},
     {"tlb", NULL, "", "show virtual to physical memory mappings", show_tlb},
+    {"usb", NULL, "", "show guest USB devices", show_usb},
     {"usernet", NULL, "", "show user network stack connection states", cmd_info_usernet},
     {"version", NULL, "", "show the version of Dragoman", show_version},
     {NULL, NULL, NULL, NULL, NULL},

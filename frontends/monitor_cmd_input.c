@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Monitor commands that act as keyboard and mouse: sendkey, type, mouse_move, mouse_button. */
+/* Monitor commands that act as keyboard and mouse: sendkey, type, mouse_move, mouse_button; which mouse it is. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #define HOLD_MS_DEFAULT 100
 #define HOLD_MS_MAX 60000
-#define MOUSE_STEP_MAX 10000
+#define MOUSE_STEP_MAX INPUT_ABS_MAX
 
 int monitor_parse_keys(const char *text, int keys[SENDKEY_MAX], char *bad) {
   int count = 0;
@@ -107,6 +107,23 @@ static bool mouse_number(const char *word, int *value, FILE *out) {
   return true;
 }
 
+static bool tablet_wanted(const struct input_sink *in) {
+  return in->tablet && in->tablet_active && in->tablet_active(in->tablet_opaque);
+}
+
+/* A position for a tablet that the guest listens to, else a movement. */
+static void pointer_event(struct monitor_env *env, int x, int y, int dz) {
+  struct input_sink *in = &env->machine->input;
+  if (tablet_wanted(in)) {
+    in->x = x < 0 ? 0 : x;
+    in->y = y < 0 ? 0 : y;
+    in->tablet(in->tablet_opaque, in->x, in->y, dz, in->buttons);
+  } else if (in->mouse) {
+    in->mouse(in->mouse_opaque, x, y, dz, in->buttons);
+  }
+  machine_kick(env->machine);
+}
+
 void cmd_mouse_move(struct monitor_env *env, char *args, FILE *out) {
   int dx, dy, dz = 0;
   char *x = monitor_need(&args, "mouse_move", "string", out);
@@ -118,10 +135,7 @@ void cmd_mouse_move(struct monitor_env *env, char *args, FILE *out) {
   char *z = monitor_word(&args);
   if (!mouse_number(x, &dx, out) || !mouse_number(y, &dy, out) || (z && !mouse_number(z, &dz, out)))
     return;
-  struct input_sink *in = &env->machine->input;
-  if (in->mouse) /* the monitor's dz is positive away from the user, the sink's towards */
-    in->mouse(in->mouse_opaque, dx, dy, -dz, in->buttons);
-  machine_kick(env->machine);
+  pointer_event(env, dx, dy, -dz); /* the monitor's dz is positive away from the user, the sink's towards */
 }
 
 void cmd_mouse_button(struct monitor_env *env, char *args, FILE *out) {
@@ -135,7 +149,34 @@ void cmd_mouse_button(struct monitor_env *env, char *args, FILE *out) {
   }
   struct input_sink *in = &env->machine->input;
   in->buttons = (state & 1 ? MOUSE_LEFT : 0) | (state & 2 ? MOUSE_MIDDLE : 0) | (state & 4 ? MOUSE_RIGHT : 0);
-  if (in->mouse)
-    in->mouse(in->mouse_opaque, 0, 0, 0, in->buttons);
-  machine_kick(env->machine);
+  if (tablet_wanted(in))
+    pointer_event(env, in->x, in->y, 0);
+  else
+    pointer_event(env, 0, 0, 0);
+}
+
+void cmd_mouse_set(struct monitor_env *env, char *args, FILE *out) {
+  struct input_sink *in = &env->machine->input;
+  int64_t n;
+  char *word = monitor_need(&args, "mouse_set", "integer", out);
+  if (!word)
+    return;
+  if (!monitor_number(word, &n) || n < 0 || (n >= in->pointer_count && n > 0))
+    fprintf(out, "Mouse at index '%s' not found\n", word);
+  else if (in->pointer_count)
+    in->chosen = (unsigned)n + 1;
+}
+
+void cmd_info_mice(struct monitor_env *env, char *args, FILE *out) {
+  const struct input_sink *in = &env->machine->input;
+  (void)args;
+  if (!in->pointer_count) {
+    fprintf(out, in->mouse ? "* Mouse #0: PS/2 Mouse\n" : "No mouse devices connected\n");
+    return;
+  }
+  int position = input_pointer_for(in, true);
+  int now = position >= 0 ? position : input_pointer_for(in, false);
+  for (unsigned i = 0; i < in->pointer_count; i++)
+    fprintf(out, "%s Mouse #%u: %s%s\n", (int)i == now ? "*" : " ", i, in->pointer[i].name,
+            in->pointer[i].absolute ? " (absolute)" : "");
 }

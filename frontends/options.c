@@ -115,6 +115,11 @@ static int opt_snapshot(struct option_parser *p, const char *arg) {
   p->o->snapshot = true;
   return 0;
 }
+static int opt_usb(struct option_parser *p, const char *arg) {
+  (void)arg;
+  p->o->usb = true;
+  return 0;
+}
 static int opt_kernel(struct option_parser *p, const char *arg) {
   p->o->kernel = arg;
   return 0;
@@ -249,7 +254,7 @@ static const struct option_row rows[] = {
      option_device,
      true},
     {{"display", "sdl|none", "a window, or none ('help' lists)"}, option_display, false},
-    {{"drive", "file=F,if=ide|floppy,index=N,media=disk|cdrom,snapshot=on,readonly=on", "any drive, in full"},
+    {{"drive", "file=F,if=ide|floppy|none,index=N,media=disk|cdrom,snapshot=on,readonly=on", "any drive, in full"},
      option_drive,
      true},
     {{"fda", "FILE", "image in floppy drive A"}, opt_fda, true},
@@ -302,6 +307,8 @@ static const struct option_row rows[] = {
      opt_snapshot,
      true},
     {{"soundhw", "CARD,...", NULL}, option_soundhw, true},
+    {{"usb", NULL, "with a USB controller (UHCI); devices: -device usb-tablet and so on"}, opt_usb, true},
+    {{"usbdevice", "tablet|mouse|keyboard", "a USB device, and the controller for it"}, option_usbdevice, true},
     {{"version", NULL, "print the version"}, opt_version, true},
     {{"vga", "std|cirrus|none", "display adapter"}, opt_vga, false},
 };
@@ -328,8 +335,6 @@ static const struct {
     {"s", "there is no gdb stub yet; use the monitor"},
     {"sdl", "use -display sdl"},
     {"spice", "use -display sdl or -display none"},
-    {"usb", "there is no USB controller yet; the PS/2 mouse works"},
-    {"usbdevice", "there is no USB controller yet; the PS/2 mouse works"},
     {"vnc", "use -display sdl, or -display none with the monitor's 'screendump'"},
 };
 

@@ -17,6 +17,7 @@
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DRIVES 6 /* four IDE, two floppy */
+#define OPTIONS_NONE_DRIVES 8 /* if=none: for -device */
 #define OPTIONS_AUDIODEVS 4
 #define OPTIONS_DEVICES 32 /* as many as the board takes (BOARD_EXTRAS) */
 #define RAM_MB_MIN 1u
@@ -26,6 +27,7 @@ struct drive_options {
   const char *file; /* NULL: the drive exists and is empty */
   const char *by;   /* the option that defined it, for messages; NULL: not defined */
   const char *serial;
+  const char *id;   /* if=none */
   bool cdrom, snapshot, readonly;
 };
 
@@ -34,6 +36,7 @@ struct guest_profile;
 struct device_option { /* -device DRIVER,PROPS */
   const char *driver, *props;
   int netdev; /* of a network card: index + 1 into options.netdev; 0: none */
+  const char *drive; /* of a DRIVER_BLOCK: the id of its image; NULL: none */
 };
 
 struct audiodev_option {
@@ -72,10 +75,13 @@ struct options {
   bool counted;
   uint32_t mhz;                               /* counted: instructions per microsecond */
   struct drive_options drive[OPTIONS_DRIVES]; /* 0-3: hda..hdd; 4, 5: floppies */
+  struct drive_options none[OPTIONS_NONE_DRIVES];
+  unsigned none_count;
   const char *boot_order, *boot_once;         /* letters of "acdn", or NULL */
   bool boot_menu;
   bool snapshot;
   bool acpi;
+  bool usb, no_vmport;
   uint32_t ide_delay_us;
   bool ram_given, vga_given, acpi_given, ide_delay_given; /* said, not by default */
   const char *kernel, *initrd, *append;
@@ -163,6 +169,7 @@ int option_nic(struct option_parser *p, const char *arg);
 int option_net(struct option_parser *p, const char *arg);
 int option_object(struct option_parser *p, const char *arg);
 int option_check_net(struct option_parser *p); /* which card goes where, and the default card */
+int option_usbdevice(struct option_parser *p, const char *arg);
 int option_machine(struct option_parser *p, const char *arg);
 int option_accel(struct option_parser *p, const char *arg);
 int option_display(struct option_parser *p, const char *arg);

@@ -205,7 +205,13 @@ int option_icount(struct option_parser *p, const char *arg) {
 int option_add_device(struct option_parser *p, const char *driver, const char *props) {
   if (p->o->device_count >= OPTIONS_DEVICES)
     return option_error(p, "-device %s: %u devices at most", driver, OPTIONS_DEVICES);
-  p->o->device[p->o->device_count++] = (struct device_option){.driver = driver, .props = props};
+  const struct board_driver *d = board_driver_find(driver);
+  struct device_option *device = &p->o->device[p->o->device_count++];
+  const char *key, *value, *list = props;
+  *device = (struct device_option){.driver = driver, .props = props};
+  while (d && d->needs & DRIVER_BLOCK && option_next(p, &list, &key, &value))
+    if (!strcmp(key, "drive"))
+      device->drive = value;
   return 0;
 }
 
@@ -223,6 +229,17 @@ int option_device(struct option_parser *p, const char *arg) {
     return option_error(p, "-device %s: this machine has no such device to add; '-device help' lists them",
                         driver);
   return option_add_device(p, driver, arg[length] ? arg + length + 1 : NULL);
+}
+
+int option_usbdevice(struct option_parser *p, const char *arg) {
+  static const struct {
+    const char *name, *driver;
+  } devices[] = {{"tablet", "usb-tablet"}, {"mouse", "usb-mouse"}, {"keyboard", "usb-kbd"}};
+  p->o->usb = true;
+  for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++)
+    if (!strcmp(arg, devices[i].name))
+      return option_add_device(p, devices[i].driver, NULL);
+  return option_error(p, "-usbdevice %s: the choices are tablet, mouse and keyboard; for others: -usb -device", arg);
 }
 
 static int set_accel(struct option_parser *p, const char *name, const char *options) {
@@ -274,6 +291,14 @@ int option_machine(struct option_parser *p, const char *arg) {
         return option_error(p, "-machine ide-delay=%s: microseconds, 0 to 100000", value);
       p->o->ide_delay_us = (uint32_t)us;
       p->o->ide_delay_given = true;
+    } else if (!strcmp(key, "usb")) {
+      if (option_bool(p, "machine", key, value, &p->o->usb) < 0)
+        return -1;
+    } else if (!strcmp(key, "vmport")) {
+      bool on = true;
+      if (strcmp(value, "auto") && option_bool(p, "machine", key, value, &on) < 0)
+        return -1;
+      p->o->no_vmport = !on;
     } else if (!strcmp(key, "pcspk-audiodev")) {
       p->o->pcspk_audiodev = value;
     } else {

@@ -23,13 +23,13 @@ int option_drive_named(struct option_parser *p, const char *option, unsigned slo
 }
 
 struct drive_words {
-  const char *interface, *index, *bus, *unit, *media, *format;
+  const char *interface, *index, *bus, *unit, *media, *format, *id;
   struct drive_options d;
 };
 
 /* One key=value of -drive. */
 static int drive_word(struct option_parser *p, struct drive_words *w, const char *key, const char *value) {
-  static const char *const ignored[] = {"id", "cache", "aio", "discard", "detect-zeroes", "werror", "rerror"};
+  static const char *const ignored[] = {"cache", "aio", "discard", "detect-zeroes", "werror", "rerror"};
   if (!strcmp(key, "snapshot"))
     return option_bool(p, "drive", key, value, &w->d.snapshot);
   if (!strcmp(key, "readonly") || !strcmp(key, "read-only"))
@@ -44,6 +44,7 @@ static int drive_word(struct option_parser *p, struct drive_words *w, const char
   } words[] = {
       {"file", &w->d.file}, {"if", &w->interface}, {"index", &w->index},   {"bus", &w->bus},
       {"unit", &w->unit},   {"media", &w->media},  {"format", &w->format}, {"serial", &w->d.serial},
+      {"id", &w->id},
   };
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
     if (!strcmp(key, words[i].key)) {
@@ -88,6 +89,22 @@ static int drive_slot(struct option_parser *p, const struct drive_words *w, bool
   return option_error(p, "-drive: all %d %s drives are taken", count, floppy ? "floppy" : "IDE");
 }
 
+/* if=none: for the device that names it by drive=ID. */
+static int drive_for_device(struct option_parser *p, struct drive_words *w, const char *arg) {
+  if (!w->id)
+    return option_error(p, "-drive %s: if=none needs id=NAME, by which -device ...,drive=NAME takes it", arg);
+  if (!w->d.file || !*w->d.file)
+    return option_error(p, "-drive %s: file=NAME is missing", arg);
+  for (unsigned i = 0; i < p->o->none_count; i++)
+    if (!strcmp(p->o->none[i].id, w->id))
+      return option_error(p, "-drive: id=%s is given twice", w->id);
+  if (p->o->none_count == OPTIONS_NONE_DRIVES)
+    return option_error(p, "-drive: %d drives with if=none at most", OPTIONS_NONE_DRIVES);
+  w->d.id = w->id;
+  p->o->none[p->o->none_count++] = w->d;
+  return 0;
+}
+
 int option_drive(struct option_parser *p, const char *arg) {
   const char *key, *value, *list = arg;
   struct drive_words w = {.d = {.by = arg}};
@@ -95,14 +112,18 @@ int option_drive(struct option_parser *p, const char *arg) {
     if (drive_word(p, &w, key, value) < 0)
       return -1;
   bool floppy = w.interface && !strcmp(w.interface, "floppy");
-  if (w.interface && !floppy && strcmp(w.interface, "ide"))
-    return option_error(p, "-drive: if=%s: this machine has if=ide and if=floppy", w.interface);
+  bool none = w.interface && !strcmp(w.interface, "none");
+  if (w.interface && !floppy && !none && strcmp(w.interface, "ide"))
+    return option_error(p, "-drive: if=%s: this machine has if=ide and if=floppy, and if=none for -device",
+                        w.interface);
   if (w.format && strcmp(w.format, "raw"))
     return option_error(p, "-drive: format=%s: only raw images; convert with 'qemu-img convert -O raw'",
                         w.format);
   if (w.media && strcmp(w.media, "disk") && strcmp(w.media, "cdrom"))
     return option_error(p, "-drive: media=%s: the choices are disk and cdrom", w.media);
   w.d.cdrom = w.media && !strcmp(w.media, "cdrom");
+  if (none)
+    return drive_for_device(p, &w, arg);
   if (floppy && w.d.cdrom)
     return option_error(p, "-drive: if=floppy and media=cdrom contradict each other");
   if (!w.d.file && !floppy && !w.d.cdrom)

@@ -112,6 +112,7 @@ Slirp *slirp_new(const SlirpConfig *config, const SlirpCb *callbacks, void *opaq
   X(SDL_GetWindowBordersSize)                                                                                \
   X(SDL_GetWindowDisplayIndex)                                                                               \
   X(SDL_GetWindowPosition)                                                                                   \
+  X(SDL_GetWindowSize)                                                                                       \
   X(SDL_Init)                                                                                                \
   X(SDL_InitSubSystem)                                                                                       \
   X(SDL_OpenAudioDevice)                                                                                     \
@@ -133,6 +134,7 @@ Slirp *slirp_new(const SlirpConfig *config, const SlirpCb *callbacks, void *opaq
   X(SDL_SetWindowMinimumSize)                                                                                \
   X(SDL_SetWindowPosition)                                                                                   \
   X(SDL_SetWindowSize)                                                                                       \
+  X(SDL_ShowCursor)                                                                                          \
   X(SDL_SetWindowTitle)                                                                                      \
   X(SDL_StopTextInput)                                                                                       \
   X(SDL_UpdateTexture)                                                                                       \

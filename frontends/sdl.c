@@ -2,8 +2,9 @@
 /*
  * The desktop window. Sixty times a second it lets the display adapter render what changed, under the machine
  * lock, into its surface, copies that and shows it when the lock is free again. Keys go to the guest by
- * position. A click captures the mouse; Ctrl+Alt+G, or a window that loses the focus, releases it. Keys that
- * the guest believes pressed are released when the focus goes.
+ * position. A click captures the mouse; Ctrl+Alt+G, or a window that loses the focus, releases it. While the guest
+ * listens to a pointer that knows positions, nothing is captured: it follows the host's, which is hidden over the
+ * picture. Keys that the guest believes pressed are released when the focus goes.
  *
  * Pictures are scaled by nearest neighbour to the next whole factor and from there smoothly, so that whole
  * factors are exact.
@@ -40,9 +41,13 @@ struct sdl_window {
   int width, height;             /* of the guest's picture */
   int asked_width, asked_height; /* of the window */
   bool sized_by_user, hidden, captured, fullscreen, expose, done;
+  bool absolute; /* the guest wants positions */
+  bool cursor_hidden;
   bool pressed[KEYS];
   int buttons;
   int dx, dy, dz;           /* not yet delivered */
+  int x, y;                 /* position in the guest's picture, 0 to INPUT_ABS_MAX */
+  bool moved;               /* not yet told */
   enum machine_state state; /* as last seen */
   char title[256], message[160];
   uint32_t message_until;
@@ -259,8 +264,24 @@ static void keys_release(struct sdl_window *w) {
       key_send(w, key, false);
 }
 
+static void tablet_flush(struct sdl_window *w) {
+  struct input_sink *in = &w->machine->input;
+  if (!w->moved && !w->dz && in->buttons == w->buttons)
+    return;
+  in->buttons = w->buttons;
+  in->x = w->x;
+  in->y = w->y;
+  in->tablet(in->tablet_opaque, w->x, w->y, w->dz, w->buttons);
+  w->moved = false;
+  w->dx = w->dy = w->dz = 0;
+}
+
 static void mouse_flush(struct sdl_window *w) {
   struct input_sink *in = &w->machine->input;
+  if (w->absolute && !w->captured) {
+    tablet_flush(w);
+    return;
+  }
   if (!w->dx && !w->dy && !w->dz && in->buttons == w->buttons)
     return;
   in->buttons = w->buttons;
@@ -285,6 +306,56 @@ static void capture_set(struct sdl_window *w, bool on) {
     w->buttons = 0;
     mouse_flush(w);
   }
+}
+
+static void cursor_show(struct sdl_window *w, bool show) {
+  if (w->cursor_hidden != show)
+    return;
+  SDL_ShowCursor(show ? SDL_ENABLE : SDL_DISABLE);
+  w->cursor_hidden = !show;
+}
+
+/* Does the guest want positions now? What was begun in the other way ends. */
+static void absolute_check(struct sdl_window *w) {
+  const struct input_sink *in = &w->machine->input;
+  bool wanted = in->tablet && in->tablet_active && in->tablet_active(in->tablet_opaque);
+  if (wanted == w->absolute)
+    return;
+  if (wanted)
+    capture_set(w, false);
+  else if (w->buttons) {
+    w->buttons = 0;
+    mouse_flush(w);
+  }
+  w->absolute = wanted;
+  w->moved = false;
+  w->dx = w->dy = w->dz = 0;
+  if (!wanted)
+    cursor_show(w, true);
+}
+
+static int position(int at, int start, int length) {
+  if (length < 2 || at <= start)
+    return 0;
+  return at >= start + length ? INPUT_ABS_MAX : (int)((int64_t)(at - start) * INPUT_ABS_MAX / (length - 1));
+}
+
+/* Window coordinates to the guest's: the picture may be centred and scaled, and pixels be finer than coordinates. */
+static void position_event(struct sdl_window *w, int x, int y) {
+  int width, height, pixels_w, pixels_h;
+  SDL_GetWindowSize(w->window, &width, &height);
+  if (!w->texture || width < 1 || height < 1 || SDL_GetRendererOutputSize(w->renderer, &pixels_w, &pixels_h))
+    return;
+  SDL_Rect to = picture_place(w, pixels_w, pixels_h);
+  x = (int)((int64_t)x * pixels_w / width);
+  y = (int)((int64_t)y * pixels_h / height);
+  bool inside = x >= to.x && x < to.x + to.w && y >= to.y && y < to.y + to.h;
+  w->x = position(x, to.x, to.w);
+  w->y = position(y, to.y, to.h);
+  w->x = w->x > INPUT_ABS_MAX ? INPUT_ABS_MAX : w->x;
+  w->y = w->y > INPUT_ABS_MAX ? INPUT_ABS_MAX : w->y;
+  w->moved = true;
+  cursor_show(w, !inside);
 }
 
 static void screenshot(struct sdl_window *w) {
@@ -316,7 +387,10 @@ static void fullscreen_toggle(struct sdl_window *w) {
 static bool hot_key(struct sdl_window *w, SDL_Scancode scancode) {
   switch (scancode) {
   case SDL_SCANCODE_F: fullscreen_toggle(w); return true;
-  case SDL_SCANCODE_G: capture_set(w, !w->captured); return true;
+  case SDL_SCANCODE_G:
+    if (!w->absolute)
+      capture_set(w, !w->captured);
+    return true;
   case SDL_SCANCODE_S: screenshot(w); return true;
   case SDL_SCANCODE_P:
     if (w->machine->state == MACHINE_PAUSED)
@@ -353,7 +427,9 @@ static int button_bit(uint8_t button) {
 }
 
 static void button_event(struct sdl_window *w, const SDL_MouseButtonEvent *e) {
-  if (e->type == SDL_MOUSEBUTTONDOWN && !w->captured) {
+  if (w->absolute && !w->captured)
+    position_event(w, e->x, e->y);
+  if (e->type == SDL_MOUSEBUTTONDOWN && !w->captured && !w->absolute) {
     if (e->button == SDL_BUTTON_LEFT)
       capture_set(w, true);
     return; /* this click was for us, and its release finds no button pressed */
@@ -371,6 +447,10 @@ static void window_event(struct sdl_window *w, const SDL_WindowEvent *e) {
   case SDL_WINDOWEVENT_FOCUS_LOST:
     keys_release(w);
     capture_set(w, false);
+    if (w->absolute && w->buttons) {
+      w->buttons = 0;
+      mouse_flush(w);
+    }
     break;
   case SDL_WINDOWEVENT_RESIZED:
     if (!w->fullscreen && (e->data1 != w->asked_width || e->data2 != w->asked_height))
@@ -403,10 +483,12 @@ static void event_handle(struct sdl_window *w, const SDL_Event *e) {
     if (w->captured) {
       w->dx += e->motion.xrel;
       w->dy += e->motion.yrel;
+    } else if (w->absolute) {
+      position_event(w, e->motion.x, e->motion.y);
     }
     break;
   case SDL_MOUSEWHEEL:
-    if (w->captured)
+    if (w->captured || w->absolute)
       w->dz -= e->wheel.direction == SDL_MOUSEWHEEL_FLIPPED ? -e->wheel.y : e->wheel.y;
     break;
   case SDL_RENDER_TARGETS_RESET: picture_reset(w, false); break;
@@ -425,7 +507,7 @@ static void events_until(struct sdl_window *w, uint32_t until) {
     do
       event_handle(w, &e);
     while (!w->done && SDL_PollEvent(&e));
-    if (w->captured)
+    if (w->captured || w->absolute)
       mouse_flush(w);
     machine_unlock(w->machine);
   } while (!w->done && (int32_t)(until - SDL_GetTicks()) > 0);
@@ -498,6 +580,7 @@ static void frame(struct sdl_window *w) {
   w->state = w->machine->state;
   if (w->state == MACHINE_QUIT || (w->state == MACHINE_SHUTDOWN && !w->machine->config.no_shutdown))
     w->done = true;
+  absolute_check(w);
   bool news = !w->hidden && picture_take(w, &changed);
   machine_unlock(w->machine);
   if (news)

@@ -171,10 +171,8 @@ bool window_sample(struct jit *j) {
   struct windows *ws = j->windows;
   if (!ws)
     return false;
-  if (ws->maps > ws->maps_max) {
-    windows_drop_all(j);
+  if (windows_make_room(j))
     return true;
-  }
   if (rest(ws))
     return true;
   struct space *s = space_now(j);
@@ -330,9 +328,9 @@ static unsigned fill(struct jit *j, unsigned n, uint32_t la, bool write, bool te
   ws->stat.pages += last - first + 1;
   if (noted && window_map(j, w, first, fd_page + first - page, last - first + 1, writable))
     return last - first + 1;
-  /* Out of nodes or of mappings: all go at the next slice. What is on record but not mapped faults again. */
+  /* Out of nodes or of mappings: some go at the next slice. What is on record but not mapped faults again. */
   window_close_region(j, r);
-  ws->maps = ws->maps_max + 1;
+  ws->maps_refused = true;
   return 0;
 }
 
@@ -482,7 +480,7 @@ void windows_info(const struct jit *j, FILE *out) {
   }
   fprintf(out,
           "windows             %u with %u pages (%llu granted, %llu evicted, %llu did not pay, %llu times "
-          "all dropped)\n",
+          "some dropped for room)\n",
           in_use, mapped, (unsigned long long)ws->stat.granted, (unsigned long long)ws->stat.evicted,
           (unsigned long long)ws->stat.lost, (unsigned long long)ws->stat.drops);
   fprintf(out, "  fills             %llu of %llu pages; refused %llu\n", (unsigned long long)ws->stat.fills,

@@ -38,7 +38,7 @@ void window_space_changed(struct jit *j);
 void window_enter(struct jit *j);
 /* The current space has run for another slice. True: it has just got a window. */
 bool window_sample(struct jit *j);
-/* Physical memory was remapped, or a budget is spent. */
+/* Physical memory was remapped. */
 void windows_drop_all(struct jit *j);
 
 /*

@@ -71,6 +71,7 @@ struct window {
   struct region region[2048];
   struct space *space;
   uint32_t mapped;
+  uint32_t maps;     /* host mappings made since it was dropped; each may cost two entries */
   uint32_t code_gen; /* see window_code_gen; 0 = that of all supervisor windows */
   uint64_t last_used;
   uint8_t shift; /* log2 of a region's size */
@@ -99,7 +100,8 @@ struct windows {
   bool gen_changed;
   bool active; /* the current space's window is `current`: it may be accessed at any time */
   uint64_t clock;
-  uint32_t maps, maps_max;    /* host mappings made since the last drop of all; each may cost two entries */
+  uint32_t maps, maps_max;    /* the sum of all windows', and the budget */
+  bool maps_refused;          /* the host's own limit was reached before that */
   unsigned hot;               /* slices that earn a window */
   unsigned switches;          /* of GS base, in this slice */
   unsigned rest, rest_length; /* slices to go without windows */
@@ -110,8 +112,8 @@ struct windows {
 
 /*
  * Does a window pay? About what the host charges for filling and emptying it, against what faster code gains
- * in a slice of 100000 instructions. A guest that makes and drops mappings all the time (fork, exec) is better
- * off without. A page costs when it is taken away: what stays was worth it.
+ * in a slice of 100000 instructions. A guest that makes and drops mappings all the time (fork, exec) is
+ * better off without. A page costs when it is taken away: what stays was worth it.
  */
 #define COST_PAGE 3000
 #define GAIN_SLICE 15000
@@ -145,6 +147,8 @@ void window_settle(struct jit *j);
 void window_table_write(void *opaque, struct mem_block *b, uint64_t offset, unsigned size);
 /* cpu.on_protect */
 void window_protect(struct cpu *cpu, const uint8_t *host_page);
+/* Is a budget of mappings spent? Then empty the windows that have not been used for longest. */
+bool windows_make_room(struct jit *j);
 /* Empty a window. */
 void window_drop(struct jit *j, unsigned n);
 

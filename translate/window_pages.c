@@ -21,17 +21,22 @@ uint8_t *window_reserve(void *at) {
   return p == MAP_FAILED ? NULL : p;
 }
 
+static void count_map(struct windows *ws, struct window *w) {
+  w->maps++;
+  ws->maps++;
+}
+
 bool window_map(struct jit *j, struct window *w, uint32_t la_page, uint32_t fd_page, uint32_t pages,
                 bool writable) {
   int prot = PROT_READ | (writable ? PROT_WRITE : 0);
   void *at = w->base + ((uint64_t)la_page << 12);
-  j->windows->maps++;
+  count_map(j->windows, w);
   return mmap(at, (size_t)pages << 12, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, j->cpu->machine->mem->fd,
               (off_t)fd_page << 12) != MAP_FAILED;
 }
 
 static void host_unmap(struct windows *ws, struct window *w, uint32_t la_page, uint32_t pages) {
-  ws->maps++;
+  count_map(ws, w);
   void *p = mmap(w->base + ((uint64_t)la_page << 12), (size_t)pages << 12, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   DGM_ASSERT(p != MAP_FAILED);
@@ -188,6 +193,8 @@ void window_drop(struct jit *j, unsigned n) {
   /* also what was unmapped lazily, so even when nothing is on record */
   uint8_t *p = window_reserve(w->base);
   DGM_ASSERT(p != NULL);
+  ws->maps -= w->maps;
+  w->maps = 0;
 }
 
 void windows_drop_all(struct jit *j) {
@@ -197,8 +204,28 @@ void windows_drop_all(struct jit *j) {
   for (unsigned n = 0; n < WINDOWS; n++)
     if (ws->window[n].base && ws->window[n].space)
       window_drop(j, n);
-  ws->maps = 0;
   ws->stat.drops++;
+}
+
+bool windows_make_room(struct jit *j) {
+  struct windows *ws = j->windows;
+  if (ws->maps <= ws->maps_max && !ws->maps_refused)
+    return false;
+  uint32_t goal = ws->maps_max / 4 * 3;
+  do {
+    struct window *oldest = NULL;
+    for (unsigned n = 0; n < WINDOWS; n++) {
+      struct window *w = &ws->window[n];
+      if (w->maps && (!oldest || w->last_used < oldest->last_used))
+        oldest = w;
+    }
+    if (!oldest)
+      break;
+    window_drop(j, (unsigned)(oldest - ws->window));
+  } while (ws->maps > goal);
+  ws->maps_refused = false;
+  ws->stat.drops++;
+  return true;
 }
 
 /* Unmap what was put off. */
@@ -297,7 +324,7 @@ void window_protect(struct cpu *cpu, const uint8_t *host_page) {
       if (!d->writable)
         continue;
       d->writable = false;
-      ws->maps++;
+      count_map(ws, &ws->window[d->window]);
       ws->stat.protected ++;
       mprotect(ws->window[d->window].base + ((uint64_t)d->la_page << 12), MEM_PAGE, PROT_READ);
     }

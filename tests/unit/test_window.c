@@ -247,6 +247,45 @@ START_TEST(test_eviction) {
 }
 END_TEST
 
+/* Too many mappings: the windows that have not been used for longest are emptied, and no more. */
+START_TEST(test_room) {
+  struct bed b = begin("hot=on");
+  struct windows *ws = jit_of(&b)->windows;
+  CODE(&b, READ_DATA);
+  set_by_dma(&b, TABLE + (DATA >> 10), pte_of_data(1, 3));
+  set_by_dma(&b, OTHER_TABLE + (DATA >> 10), pte_of_data(2, 3));
+  go(&b);
+  struct window *first = &ws->window[ws->current];
+  uint32_t one = first->maps;
+  ck_assert_uint_gt(one, 0);
+  control_set_cr3(b.cpu, OTHER_DIRECTORY);
+  go(&b);
+  struct window *second = &ws->window[ws->current];
+  ck_assert_int_ne(first->mapped, 0);
+  ck_assert_int_ne(second->mapped, 0);
+  ws->maps_max = ws->maps - 1;
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 102);
+  ck_assert_uint_eq(first->mapped, 0);
+  ck_assert_int_ne(second->mapped, 0);
+  ck_assert_uint_eq(ws->maps, second->maps);
+  ck_assert_uint_eq(ws->stat.drops, 1);
+  ws->maps_max = 1000;
+  control_set_cr3(b.cpu, DIRECTORY);
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 101);
+  ck_assert_uint_eq(first->maps, one);
+  ws->maps_refused = true; /* by the host */
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 101);
+  ck_assert_uint_eq(second->mapped, 0);
+  ck_assert_uint_eq(ws->stat.drops, 2);
+  windows_drop_all(jit_of(&b));
+  ck_assert_uint_eq(ws->maps, 0);
+  machine_free(b.m);
+}
+END_TEST
+
 /* A store beside code, through another linear address than the code's. */
 START_TEST(test_code_by_alias) {
   struct bed b = begin("hot=on");
@@ -291,6 +330,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_turns);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
+  tcase_add_test(tc, test_room);
   tcase_add_test(tc, test_code_by_alias);
   tcase_add_test(tc, test_suppressed_store);
   suite_add_tcase(s, tc);

@@ -183,7 +183,7 @@ static void mouse_command(struct ps2_port *p, uint8_t byte) {
   if (command == 0xe8 && byte <= 3) {
     m->resolution = byte;
     ps2_reply(p, ACK);
-  } else if (command == 0xf3 && byte > 0 && byte <= 200) {
+  } else if (command == 0xf3 && byte <= 200) {
     set_rate(m, byte);
     ps2_reply(p, ACK);
   } else {

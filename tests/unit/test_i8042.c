@@ -277,6 +277,13 @@ START_TEST(mouse_protocol) {
   }
   to_mouse(r, 0xf2);
   expect(r, "fa 03");
+  to_mouse(r, 0xf3); /* a rate of 0 is taken, as ReactOS needs it; one over 200 is not */
+  to_mouse(r, 0);
+  expect(r, "fa fa");
+  to_mouse(r, 0xf3);
+  expect(r, "fa");
+  to_mouse(r, 201);
+  expect(r, "fe");
   input.mouse(input.mouse_opaque, 0, 0, -1, MOUSE_LEFT);
   expect(r, "09 00 00 ff");
   to_mouse(r, 0xf5);

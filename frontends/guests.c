@@ -373,8 +373,6 @@ int guest_apply(struct options *o, char *error, size_t size) {
     o->acpi = p->acpi;
   if (!o->ide_delay_given)
     o->ide_delay_us = p->ide_delay_us;
-  if (o->default_card && board_driver_find(p->nic)) /* the one that the user did not ask for */
-    o->device[0].driver = p->nic;
   if (!has_device(o, sound_cards))
     add_device(o, p->sound);
   options_default_card(o, p->nic);

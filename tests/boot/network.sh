@@ -8,7 +8,7 @@
 # or with BOOT_SYSTEMS=no, all is skipped. CARDS names the cards, ENGINE the engine, EMULATOR=qemu-system-i386 shows what
 # QEMU does with the same. Prints "N passed, N failed".
 set -u
-: "${BUILD:?}"
+: "${SRC:?}" "${BUILD:?}"
 build=$(cd "$BUILD" && pwd)
 cache=${BOOT_CACHE:-$build/boot-cache}
 emulator=${EMULATOR:-$build/dragoman}
@@ -22,6 +22,7 @@ trap 'exit 1' HUP INT TERM
 mkdir -p "$cache" "$build/check-output"
 passed=0
 failed=0
+. "$SRC/tests/boot/packages.sh"
 
 result() { # NAME STATUS
   if [ "$2" -eq 0 ]; then
@@ -44,43 +45,6 @@ for program in socat cpio; do
   command -v $program >/dev/null || skip "$program is not installed"
 done
 grep -q 'CONFIG_SLIRP 1' "$build/config.h" || skip "built without libslirp"
-
-# --- packages ----------------------------------------------------------------------------------------
-
-apt() {
-  tool=apt-$1
-  shift
-  $tool -q -o Dir::State="$cache/apt" -o Dir::State::lists="$cache/apt/lists" -o Dir::Cache="$cache/apt" \
-    -o Dir::Etc::sourcelist="$cache/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-    -o Dir::State::status=/dev/null -o APT::Architecture=i386 -o APT::Architectures=i386 \
-    -o APT::Sandbox::User=root "$@"
-}
-
-apt_update() {
-  mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
-  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security |
-    sed -n 's/^\(deb \(\[.*\] \)*\|URIs: *\)\(http[^ ]*\).*/\3/p' | head -n 1)
-  keys=/usr/share/keyrings/debian-archive-keyring.gpg
-  echo "deb [signed-by=$keys] ${mirror:-http://deb.debian.org/debian} bookworm main" >"$cache/apt/sources.list"
-  apt get update
-}
-
-fetch() { # PACKAGE
-  [ -d "$cache/$1" ] && return 0
-  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return 1
-  [ -d "$cache/apt" ] || apt_update >"$cache/apt.log" 2>&1
-  rm -rf "$cache/new"
-  (cd "$cache/apt/archives" && rm -f ./*.deb && apt get download "$1") >>"$cache/apt.log" 2>&1 || return 1
-  dpkg-deb -x "$cache/apt/archives/$1"_*.deb "$cache/new" && mv "$cache/new" "$cache/$1"
-}
-
-kernel_package() {
-  for dir in "$cache"/linux-image-[0-9]*-686; do
-    [ -d "$dir" ] && basename "$dir" && return
-  done
-  [ -d "$cache/apt" ] || apt_update >"$cache/apt.log" 2>&1
-  apt cache depends linux-image-686 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
-}
 
 # --- the guest ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@
 #define QUEUE 16
 #define IDLE_UNIT_NS 4000000ll
 #define POLLED_NS NS_PER_SEC
+#define MOVEMENT_MAX 100000
+#define WHEEL_MAX 1000
 
 #define GET_DESCRIPTOR 0x06
 #define GET_REPORT 0x01
@@ -192,6 +194,12 @@ bool usb_hid_polled(void *opaque) {
 
 static unsigned tail(const struct hid *h, unsigned n) { return (h->first + n) % QUEUE; }
 
+/* What nobody fetches does not add up without end. */
+static void add(int32_t *sum, int v, int32_t most) {
+  int64_t n = (int64_t)*sum + v;
+  *sum = (int32_t)(n < -most ? -most : n > most ? most : n);
+}
+
 void usb_hid_pointer(void *opaque, int x, int y, int dz, int buttons) {
   struct hid *h = opaque;
   bool changed = (uint8_t)buttons != h->buttons;
@@ -209,10 +217,10 @@ void usb_hid_pointer(void *opaque, int x, int y, int dz, int buttons) {
     h->x[i] = x < 0 ? 0 : x > INPUT_ABS_MAX ? INPUT_ABS_MAX : x;
     h->y[i] = y < 0 ? 0 : y > INPUT_ABS_MAX ? INPUT_ABS_MAX : y;
   } else {
-    h->x[i] += x;
-    h->y[i] += y;
+    add(&h->x[i], x, MOVEMENT_MAX);
+    add(&h->y[i], y, MOVEMENT_MAX);
   }
-  h->dz[i] += dz;
+  add(&h->dz[i], dz, WHEEL_MAX);
   h->change[i] = h->buttons = (uint8_t)buttons;
   usb_notify(&h->usb);
 }

@@ -259,6 +259,29 @@ START_TEST(devices) {
 }
 END_TEST
 
+START_TEST(usb) {
+  good("");
+  ck_assert(!o.usb && !o.no_vmport);
+  good("-nodefaults -usb -machine pc,vmport=off");
+  ck_assert(o.usb && o.no_vmport && o.device_count == 0);
+  good("-nodefaults -usbdevice tablet -usbdevice keyboard -machine vmport=auto");
+  ck_assert(o.usb && !o.no_vmport);
+  ck_assert_uint_eq(o.device_count, 2);
+  ck_assert_str_eq(o.device[0].driver, "usb-tablet");
+  ck_assert_str_eq(o.device[1].driver, "usb-kbd");
+  good("-usb -drive if=none,id=x,file=a.img,readonly=on -device usb-storage,port=1,drive=x");
+  ck_assert_uint_eq(o.none_count, 1);
+  ck_assert_str_eq(o.none[0].file, "a.img");
+  ck_assert_str_eq(o.none[0].id, "x");
+  ck_assert(o.none[0].readonly);
+  ck_assert_str_eq(o.device[0].drive, "x");
+  bad("-usbdevice serial", "tablet, mouse and keyboard");
+  bad("-drive if=none,file=a", "needs id=");
+  bad("-drive if=none,id=a", "file=NAME is missing");
+  bad("-drive if=none,id=a,file=b -drive if=none,id=a,file=c", "given twice");
+}
+END_TEST
+
 Suite *suite_options(void) {
   Suite *s = suite_create("options");
   TCase *t = tcase_create("options");
@@ -275,6 +298,7 @@ Suite *suite_options(void) {
   tcase_add_test(t, counted_time);
   tcase_add_test(t, cpu_speed);
   tcase_add_test(t, devices);
+  tcase_add_test(t, usb);
   suite_add_tcase(s, t);
   return s;
 }

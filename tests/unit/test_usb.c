@@ -220,6 +220,12 @@ START_TEST(mouse) {
   }
   ck_assert_int_eq(n, 3);
   ck_assert(x == 300 && y == -7 && z == -1);
+  for (int i = 0; i < 3; i++)
+    sink.mouse(sink.mouse_opaque, INT32_MAX, INT32_MIN, INT32_MAX, 0); /* adds up to a limit */
+  for (n = 0; usb_transact(d, USB_IN, 1, (n + 1) & 1, buf, 8) == 4;)
+    n++;
+  ck_assert_int_eq(n, (100000 + 126) / 127);
+  n++;
   sink.chosen = 1;
   sink.mouse(sink.mouse_opaque, 9, 0, 0, 0);
   ck_assert_int_eq(other[0], 9);

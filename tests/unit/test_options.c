@@ -269,7 +269,7 @@ START_TEST(usb) {
   ck_assert_uint_eq(o.device_count, 2);
   ck_assert_str_eq(o.device[0].driver, "usb-tablet");
   ck_assert_str_eq(o.device[1].driver, "usb-kbd");
-  good("-usb -drive if=none,id=x,file=a.img,readonly=on -device usb-storage,port=1,drive=x");
+  good("-nodefaults -usb -drive if=none,id=x,file=a.img,readonly=on -device usb-storage,port=1,drive=x");
   ck_assert_uint_eq(o.none_count, 1);
   ck_assert_str_eq(o.none[0].file, "a.img");
   ck_assert_str_eq(o.none[0].id, "x");

@@ -550,7 +550,7 @@ START_TEST(hostile) {
   static const uint8_t commands[] = {0,    3,    8,    0x0a, 0x12, 0x1a, 0x1b, 0x1e,
                                      0x23, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x5a, 0xa8};
   const char *wish = getenv("FUZZ_OPS");
-  int ops = (wish ? atoi(wish) : 100000) / 5;
+  int ops = wish ? atoi(wish) : 50000;
   uint32_t seed = 2463534242u;
   block = block_open_memory("<disk>", medium, sizeof medium);
   for (int k = 0; k < 5; k++) {

@@ -28,7 +28,7 @@
 #define LONG_RUN 8u
 #define HOT_BLOCK 2u   /* slices that begin in a block until it is translated for the window */
 #define PASSES_HOT 24u /* by an exit from a hot block to a cold one, until that is hot, too */
-#define HOT_SPACE 24u  /* slices of a space until it gets a window */
+#define HOT_SPACE 100u /* slices of a space until it gets a window */
 #define COLD_RUNS 2u   /* the interpreter's runs of code until it is translated */
 #define COLD_INSNS 64u /* at most, in one of them */
 #define CACHE_SIZE (128u << 20)

@@ -214,7 +214,7 @@ START_TEST(test_second_chance) {
   struct bed b = begin("verify=on");
   CODE(&b, READ_LOOP);
   set_by_dma(&b, TABLE + (DATA >> 10), 0xe0000003);
-  loop(&b, 100);
+  loop(&b, 200);
   ck_assert_uint_gt(jit_of(&b)->stat.demoted, 0);
   ck_assert_uint_lt(translated_faults(&b), 100); /* the loop is unrolled: four for each copy */
   ck_assert(sites_of_loop(&b) != 0 && sites_of_loop(&b) != ~0ull);

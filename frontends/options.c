@@ -245,7 +245,7 @@ static const struct option_row rows[] = {
       "boot order: a floppy, c disk, d CD-ROM, n network"},
      option_boot,
      false},
-    {{"cdrom", "FILE", "CD-ROM image (the second channel's master, as -hdc)"}, opt_cdrom, false},
+    {{"cdrom", "FILE", "CD-ROM image or cue sheet (the second channel's master, as -hdc)"}, opt_cdrom, false},
     {{"cpu", "NAME[,mhz=N]", "CPU model ('help' lists), and the speed to hold"}, option_cpu, false},
     {{"D", "FILE", "write the log of -d to FILE instead of stderr"}, opt_log_file, false},
     {{"d", "ITEMS", "log these items ('help' lists)"}, opt_log, false},

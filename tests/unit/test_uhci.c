@@ -421,15 +421,17 @@ START_TEST(news_within_a_frame) {
   usb_rig_start(&u);
   hub->configuration = 1;
   ck_assert_int_eq(usb_attach(&usb_hub_ports(&hub->dev)[0], &probe->usb), 0);
-  frames(&u, 100); /* idle by now */
-  static const uint8_t power[8] = {0x23, 3, 8, 0, 1, 0, 0, 0};
-  mem_dma_write(u.r->set.mem, DATA, power, 8);
-  td(&u, 0, td_at(1) | DEPTH, ACTIVE, token(USB_SETUP, 0, 0, 0, 8), DATA);
-  td(&u, 1, END, ACTIVE, token(USB_IN, 0, 0, 1, 0), DATA);
-  put(&u, QH + 4, td_at(0)); /* the port's power makes a connection show, which the hub is eager to tell */
-  frames(&u, 20);
-  ck_assert_uint_eq(td_control(&u, 0), 7);
-  ck_assert_uint_eq(td_control(&u, 1), 0x7ff);
+  static const uint8_t requests[2][8] = {{0x23, 3, 8, 0, 1, 0, 0, 0}, {0x23, 3, 4, 0, 1, 0, 0, 0}};
+  for (int i = 0; i < 2; i++) { /* power and reset of a port: changes that the hub is eager to tell */
+    frames(&u, 100);            /* idle by now */
+    mem_dma_write(u.r->set.mem, DATA, requests[i], 8);
+    td(&u, 0, td_at(1) | DEPTH, ACTIVE, token(USB_SETUP, 0, 0, 0, 8), DATA);
+    td(&u, 1, END, ACTIVE, token(USB_IN, 0, 0, 1, 0), DATA);
+    put(&u, QH + 4, td_at(0));
+    frames(&u, 20);
+    ck_assert_uint_eq(td_control(&u, 0), 7);
+    ck_assert_uint_eq(td_control(&u, 1), 0x7ff);
+  }
   ck_assert_int_gt(usb_transact(hub, USB_IN, 1, false, (uint8_t[USB_PACKET]){0}, 2), 0);
   teardown();
 }

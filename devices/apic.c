@@ -467,6 +467,10 @@ static void registers_reset(struct apic *a) {
   timer_cancel(&a->timer);
 }
 
+bool apic_waits(const struct device *dev, uint8_t vector) {
+  return test(DEVICE(const struct apic, dev)->irr, vector);
+}
+
 void apic_set_base(void *apic, uint64_t base) {
   struct apic *a = apic;
   uint32_t old_pa = (uint32_t)a->base & 0xfffff000, pa = (uint32_t)base & 0xfffff000;

@@ -44,6 +44,8 @@ void apic_set_eoi_handler(struct device *dev, void (*eoi)(void *opaque, uint8_t 
 /* IA32_APIC_BASE was written: global enable (bit 11) and base address. Disabled: LINT0 is INTR, LINT1 is NMI.
  */
 void apic_set_base(void *apic, uint64_t base);
+/* This vector was delivered and the CPU has not taken it yet. */
+bool apic_waits(const struct device *dev, uint8_t vector);
 uint64_t apic_get_base(const struct device *dev);
 /* CR8 does not exist in 32-bit mode; for the monitor. */
 void apic_info(const struct device *dev, FILE *out);

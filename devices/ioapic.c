@@ -53,6 +53,11 @@ void ioapic_set_irq(void *ioapic, int n, int level) {
     service(s, n, true);
 }
 
+int ioapic_vector(const struct device *dev, int pin) {
+  uint32_t low = DEVICE(const struct ioapic, dev)->low[pin];
+  return (low & ENTRY_MASKED) || (low >> 8 & 7) > 1 ? -1 : (int)(low & 0xff);
+}
+
 void ioapic_eoi(void *ioapic, uint8_t vector) {
   struct ioapic *s = ioapic;
   for (int pin = 0; pin < IOAPIC_PINS; pin++) {

@@ -25,4 +25,7 @@ void ioapic_set_irq(void *ioapic, int n, int level);
 void ioapic_eoi(void *ioapic, uint8_t vector);
 void ioapic_info(const struct device *dev, FILE *out);
 
+/* The vector that an edge on this pin sends to the CPU; -1: masked, or no fixed interrupt. */
+int ioapic_vector(const struct device *dev, int pin);
+
 #endif

@@ -84,6 +84,13 @@ static void legacy_timer_irq(void *opaque, int n, int level) {
     set_isa_line(pc, n, PC_IRQ_DEVICE, level);
 }
 
+/* The timer's last tick waits for the CPU, so that another would be lost in it. */
+static bool irq0_waits(void *opaque) {
+  struct pc *pc = opaque;
+  int vector = pc->ioapic ? ioapic_vector(pc->ioapic, 2) : -1;
+  return pic_irq0_waits(pc->pic) || (vector >= 0 && apic_waits(pc->apic, (uint8_t)vector));
+}
+
 static void intr_from_pic(void *opaque, int n, int level) {
   struct pc *pc = opaque;
   (void)n;
@@ -322,8 +329,8 @@ static int add_timers(struct pc *pc) {
                                                                      .tone_opaque = pc->pcspk,
                                                                      .out2_changes = pcspk_changes,
                                                                      .out2_opaque = pc->pcspk,
-                                                                     .irq_waits = pic_irq0_waits,
-                                                                     .irq_waits_opaque = pc->pic}});
+                                                                     .irq_waits = irq0_waits,
+                                                                     .irq_waits_opaque = pc}});
   pc->rtc = add(pc, &rtc_class,
                 &(struct device_args){.id = "rtc",
                                       .port = {0x70},

@@ -277,6 +277,10 @@ START_TEST(mouse_protocol) {
   }
   to_mouse(r, 0xf2);
   expect(r, "fa 03");
+  to_mouse(r, 0xf2); /* i8042prt sends on when it has the acknowledgement, and wants the rest */
+  to_mouse(r, 0xf3);
+  to_mouse(r, 100);
+  expect(r, "fa 03 fa fa");
   to_mouse(r, 0xf3); /* a rate of 0 is taken, as ReactOS needs it; one over 200 is not */
   to_mouse(r, 0);
   expect(r, "fa fa");

@@ -179,7 +179,7 @@ static void mouse_command(struct ps2_port *p, uint8_t byte) {
   struct ps2mouse *m = (struct ps2mouse *)p;
   uint8_t command = m->expect;
   m->expect = 0;
-  /* What the one before still has to say stays: drivers that send on at the first byte of it (i8042prt) want the rest. */
+  /* What the one before still has to say stays: who sends on at the first byte of it (i8042prt) wants the rest. */
   if (command == 0xe8 && byte <= 3) {
     m->resolution = byte;
     ps2_reply(p, ACK);

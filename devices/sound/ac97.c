@@ -231,10 +231,7 @@ static void update(struct ac97 *s) {
     }
     next = look < next ? look : next;
   }
-  if (next == INT64_MAX)
-    timer_cancel(&s->timer);
-  else
-    timer_arm(&s->timer, next < now + GAP_NS ? now + GAP_NS : next);
+  pcm_look_again(&s->timer, now, next, GAP_NS);
   update_irq(s);
 }
 

@@ -49,6 +49,14 @@ static inline int64_t pcm_when(const struct pcm_run *r, uint32_t n) {
   return r->start + muldiv64((int64_t)(r->done + n), NS_PER_SEC, r->rate) + 1;
 }
 
+/* Wake at `next`, but not sooner than `gap` from now; INT64_MAX: not at all. */
+static inline void pcm_look_again(struct timer *timer, int64_t now, int64_t next, int64_t gap) {
+  if (next == INT64_MAX)
+    timer_cancel(timer);
+  else
+    timer_arm(timer, next < now + gap ? now + gap : next);
+}
+
 static inline uint32_t pcm_gain(double db) { return (uint32_t)lrint(AUDIO_GAIN_ONE * pow(10, db / 20)); }
 
 /* One frame of little-endian samples: bit 0 of mode: stereo; bit 1: 16 bits, signed, else 8 bits, unsigned.

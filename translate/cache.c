@@ -123,10 +123,10 @@ static void release(void *p, size_t size) { madvise(p, size, MADV_DONTNEED); }
 void jit_flush(struct jit *j) {
   for (uint32_t i = 0; i < j->block_count; i++) {
     struct block *b = &j->blocks[i];
-    j->page_blocks[b->pa >> 12] = NULL;
+    j->page_blocks[b->pa >> 12] = 0;
     j->code_granules[b->pa >> 12] = 0;
     if (b->pa2 != NO_PAGE) {
-      j->page_blocks[b->pa2 >> 12] = NULL;
+      j->page_blocks[b->pa2 >> 12] = 0;
       j->code_granules[b->pa2 >> 12] = 0;
     }
   }
@@ -184,20 +184,21 @@ static uint64_t block_granules(const struct block *b, uint32_t page) {
 void jit_block_insert(struct jit *j, struct block *b) {
   struct mem *mem = j->cpu->machine->mem;
   uint32_t h = hash_key(b->pa, b->eip, b->mode);
+  uint32_t number = jit_block_number(j, b);
   b->hash_next = j->hash[h];
-  j->hash[h] = b;
+  j->hash[h] = number;
   uint32_t page = b->pa >> 12;
   bool new_page = !(mem->page[page].flags & PAGE_CODE_HERE) ||
                   (b->pa2 != NO_PAGE && !(mem->page[b->pa2 >> 12].flags & PAGE_CODE_HERE));
   if (new_page) /* perhaps the second such page of the same memory */
     jit_forget_code_stores(j);
   b->page_next[0] = j->page_blocks[page];
-  j->page_blocks[page] = b;
+  j->page_blocks[page] = number;
   mem_set_code(mem, b->pa, true);
   j->code_granules[page] |= block_granules(b, page);
   if (b->pa2 != NO_PAGE) {
     b->page_next[1] = j->page_blocks[b->pa2 >> 12];
-    j->page_blocks[b->pa2 >> 12] = b;
+    j->page_blocks[b->pa2 >> 12] = number;
     mem_set_code(mem, b->pa2, true);
     j->code_granules[b->pa2 >> 12] |= block_granules(b, b->pa2 >> 12);
   }
@@ -209,7 +210,9 @@ void jit_block_insert(struct jit *j, struct block *b) {
 
 struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, bool *crosses) {
   struct cpu *cpu = j->cpu;
-  for (struct block *b = j->hash[hash_key(pa, eip, cpu->mode)]; b; b = b->hash_next) {
+  for (uint32_t n = j->hash[hash_key(pa, eip, cpu->mode)]; n;) {
+    struct block *b = &j->blocks[n - 1];
+    n = b->hash_next;
     if (b->pa != pa || (b->eip != eip && !b->relative) || b->mode != cpu->mode ||
         b->cs_limit != cpu->seg[CS].limit)
       continue;
@@ -222,39 +225,40 @@ struct block *jit_find(struct jit *j, uint32_t pa, uint32_t eip, uint32_t pa2, b
   return NULL;
 }
 
-static struct block **page_link(struct block *b, uint32_t page) {
+static uint32_t *page_link(struct block *b, uint32_t page) {
   return b->pa >> 12 == page ? &b->page_next[0] : &b->page_next[1];
 }
 
 static void remove_from_page(struct jit *j, struct block *b, uint32_t page) {
-  struct block **p = &j->page_blocks[page];
-  while (*p && *p != b)
-    p = page_link(*p, page);
+  uint32_t *p = &j->page_blocks[page], number = jit_block_number(j, b);
+  while (*p && *p != number)
+    p = page_link(jit_block(j, *p), page);
   if (*p)
     *p = *page_link(b, page);
 }
 
-static void unlink_exit(struct link *l) {
+static void unlink_exit(struct jit *j, struct link *l) {
   if (!l->to)
     return;
-  *l->link_to_this = l->next;
+  *(l->prev ? &j->links[l->prev - 1].next : &jit_block(j, l->to)->incoming) = l->next;
   if (l->next)
-    l->next->link_to_this = l->link_to_this;
-  l->to = NULL;
-  emit_patch32(l->field, l->stub);
-  if (l->far_key)
-    memset(l->far_key, 0, 4);
+    j->links[l->next - 1].prev = l->prev;
+  l->to = 0;
+  emit_patch32(link_field(j, l), j->rw + l->stub);
+  if (l->far)
+    memset(link_far_key(j, l), 0, 4);
 }
 
 void jit_link(struct jit *j, struct link *l, struct block *to) {
-  unlink_exit(l);
-  l->to = to;
+  uint32_t number = (uint32_t)(l - j->links) + 1;
+  unlink_exit(j, l);
+  l->to = jit_block_number(j, to);
   l->next = to->incoming;
-  l->link_to_this = &to->incoming;
+  l->prev = 0;
   if (l->next)
-    l->next->link_to_this = &l->next;
-  to->incoming = l;
-  emit_patch32(l->field, jit_to_rw(j, to->host));
+    j->links[l->next - 1].prev = number;
+  to->incoming = number;
+  emit_patch32(link_field(j, l), jit_to_rw(j, to->host));
   j->stat.links++;
 }
 
@@ -262,17 +266,17 @@ void jit_block_invalidate(struct jit *j, struct block *b) {
   if (!b->valid)
     return;
   b->valid = false;
-  struct block **p = &j->hash[hash_key(b->pa, b->eip, b->mode)];
-  while (*p != b)
-    p = &(*p)->hash_next;
+  uint32_t *p = &j->hash[hash_key(b->pa, b->eip, b->mode)], number = jit_block_number(j, b);
+  while (*p != number)
+    p = &jit_block(j, *p)->hash_next;
   *p = b->hash_next;
   remove_from_page(j, b, b->pa >> 12);
   if (b->pa2 != NO_PAGE)
     remove_from_page(j, b, b->pa2 >> 12);
   while (b->incoming)
-    unlink_exit(b->incoming);
+    unlink_exit(j, &j->links[b->incoming - 1]);
   for (uint32_t i = 0; i < b->link_count; i++)
-    unlink_exit(&j->links[b->link_first + i]);
+    unlink_exit(j, &j->links[b->link_first + i]);
   /* EIP's low 12 bits are the physical address's, if the block does not fix it */
   uint32_t stride = b->relative ? MEM_PAGE : JC_ENTRIES;
   for (uint32_t i = b->eip & (stride - 1); i < JC_ENTRIES; i += stride) {
@@ -309,13 +313,13 @@ void jit_link_far(struct jit *j, struct link *l, struct block *to) {
   struct cpu *cpu = j->cpu;
   uint32_t key = -(uint32_t)(cpu->jc_key >> 32), bias = cpu->eip - to->pa;
   if (l->relinks == FAR_RELINKS) { /* shared by spaces that take turns */
-    take_turns(j, l->from);
+    take_turns(j, jit_block(j, l->from));
     return;
   }
   l->relinks++;
   jit_link(j, l, to);
-  memcpy(l->far_bias, &bias, 4);
-  memcpy(l->far_key, &key, 4);
+  memcpy(link_far_bias(j, l), &bias, 4);
+  memcpy(link_far_key(j, l), &key, 4);
 }
 
 /* Does b cover any of pa .. pa + size - 1? Both of its pages may be the same physical one. */
@@ -332,10 +336,10 @@ static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size) {
   uint32_t last = (uint32_t)(((uint64_t)pa + size - 1) >> 12);
   for (uint32_t page = pa >> 12; page <= last; page++) {
-    struct block *next;
     uint64_t granules = 0;
-    for (struct block *b = j->page_blocks[page]; b; b = next) {
-      next = *page_link(b, page);
+    for (uint32_t n = j->page_blocks[page]; n;) {
+      struct block *b = &j->blocks[n - 1];
+      n = *page_link(b, page);
       if (!overlaps(b, pa, size) || jit_patch_site(b, pa, size)) {
         granules |= block_granules(b, page);
         continue;

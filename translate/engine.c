@@ -239,15 +239,15 @@ static void link_exit(struct jit *j, uint32_t number, struct block *b, bool last
   if (!number)
     return;
   struct link *l = &j->links[number - 1];
-  const struct block *from = l->from;
+  const struct block *from = jit_block(j, l->from);
   if (!from->valid || from->mode != b->mode || from->cs_limit != b->cs_limit)
     return;
-  if (l->far_key && lasts && b->pa2 == NO_PAGE)
+  if (l->far && lasts && b->pa2 == NO_PAGE)
     jit_link_far(j, l, b);
-  else if (!l->far_key && b->pa2 == NO_PAGE)
+  else if (!l->far && b->pa2 == NO_PAGE)
     jit_link(j, l, b);
   else
-    emit_patch32(l->leave, j->stub_lookup); /* where b's second page is, is asked each time */
+    emit_patch32(link_leave(j, l), j->stub_lookup); /* where b's second page is, is asked each time */
 }
 
 static void enter(struct jit *j, const uint8_t *host, uint32_t eip_bias) {
@@ -297,7 +297,8 @@ static struct block *sample(struct jit *j, struct block *b) {
  * (Slices hardly ever end in a short block behind a long one.) The exit is not linked while that is open. */
 static struct block *spread_heat(struct jit *j, uint32_t *link, struct block *b) {
   struct link *l = &j->links[*link - 1];
-  if (!(j->cpu->mode & MODE_WINDOW) || !l->from->hot || !l->from->valid || b->hot || b->pa2 != NO_PAGE)
+  const struct block *from = jit_block(j, l->from);
+  if (!(j->cpu->mode & MODE_WINDOW) || !from->hot || !from->valid || b->hot || b->pa2 != NO_PAGE)
     return b;
   if (++l->passes < PASSES_HOT) {
     *link = 0;

@@ -156,15 +156,18 @@ static struct link *emit_link_stub(struct gen *g, uint8_t *field, uint32_t targe
   struct emitter *e = &g->e;
   struct jit *j = g->j;
   uint32_t number = j->link_count + g->b->link_count++;
-  j->links[number] = (struct link){.field = field, .stub = e->p, .from = g->b};
-  if (field)
+  struct link *l = &j->links[number];
+  *l = (struct link){.stub = (uint32_t)(e->p - j->rw), .from = jit_block_number(j, g->b)};
+  if (field) {
+    l->field = (uint32_t)(field - j->rw);
     emit_patch32(field, e->p);
+  }
   gen_store_eip(g, target);
   emit_mov_imm(e, R8, number + 1);
   uint8_t *leave = emit_jmp32(e);
   emit_patch32(leave, j->stub_exit_link);
-  j->links[number].leave = leave;
-  return &j->links[number];
+  l->leave = (uint8_t)(leave - j->rw - l->stub);
+  return l;
 }
 
 /* May a direct jump to target stay linked whatever the page tables do? Only on the same page. */
@@ -198,16 +201,15 @@ static void exit_far(struct gen *g, uint32_t target) {
   }
   emit_load(e, RCX, hm_cpu(offsetof(struct cpu, jc_key) + 4));
   e8(e, 0x8d), e8(e, 0x89); /* lea ecx, [rcx + disp32] */
-  uint8_t *key = e->p;
-  e32(e, 0); /* no key is 0 */
+  e32(e, 0);                /* the key; none is 0. See link_far_key */
   uint8_t *same = emit_jrcxz(e);
   struct link *l = emit_link_stub(g, NULL, target);
   emit_patch8(same, e->p);
   emit_store_imm(e, CPU_FIELD(eip_bias), 0);
-  l->far_key = key;
-  l->far_bias = e->p - 4;
-  l->field = emit_jmp32(e);
-  emit_patch32(l->field, l->stub);
+  l->far = true;
+  uint8_t *field = emit_jmp32(e);
+  l->field = (uint32_t)(field - g->j->rw);
+  emit_patch32(field, g->j->rw + l->stub);
 }
 
 static struct gen_exit *note_exit(struct gen *g, uint8_t *field, uint32_t target) {
@@ -446,5 +448,5 @@ void gen_block(struct gen *g) {
     select_insn(g, g->cold[i].index);
     emit_cold(g, &g->cold[i]);
   }
-  b->host_size = (uint32_t)(g->e.p - jit_to_rw(g->j, b->host));
+  b->host_size = (uint16_t)(g->e.p - jit_to_rw(g->j, b->host));
 }

@@ -36,17 +36,20 @@
 
 struct block;
 
-/* A direct branch from one block to another: a rel32 field that aims at `stub` until linked. */
+/*
+ * A direct branch from one block to another: a rel32 field that aims at `stub` until linked. There are
+ * hundreds of thousands of links and blocks: what they refer to are places in the code cache, counted from
+ * its beginning, and numbers of blocks and of links, from 1 on; 0 = none.
+ */
 struct link {
-  uint8_t *field;      /* writable alias */
-  const uint8_t *stub; /* writable alias of the exit stub */
-  uint8_t *leave;      /* rel32 of the stub's last jump: to stub_exit_link, or stub_lookup */
-  struct block *from, *to;
-  struct link *next;          /* in to->incoming */
-  struct link **link_to_this; /* there */
+  uint32_t field;
+  uint32_t stub;       /* of the exit */
+  uint32_t from, to;   /* blocks */
+  uint32_t next, prev; /* links in to->incoming */
+  uint8_t leave;       /* behind `stub`, the rel32 of its last jump: to stub_exit_link, or stub_lookup */
   /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
-   * under, and sets eip_bias. Immediates in the code: the negated key, the bias. NULL otherwise. */
-  uint8_t *far_key, *far_bias;
+   * under, and sets eip_bias; both are immediates in the code, see link_far_key. */
+  bool far;
   uint8_t relinks;
   uint8_t passes; /* see spread_heat */
 };
@@ -58,33 +61,32 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
 };
 
 #define PATCH_SITES 4u
-struct patch_site { /* an immediate operand that the block loads from the guest's memory, see selfmod.c */
-  int16_t off;      /* from the block's first byte */
-  uint8_t size;
-};
 
 struct block {                      /* what jit_find looks at comes first */
   uint32_t pa, eip, mode, cs_limit; /* the key; eip counts only if !relative */
-  struct block *hash_next;
-  bool relative;         /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
-  uint32_t pa2;          /* physical page of the bytes beyond the first page; NO_PAGE = none */
+  uint32_t hash_next;               /* block number */
+  uint32_t pa2;                     /* physical page of the bytes beyond the first page; NO_PAGE = none */
+  bool relative : 1; /* position-independent: EIP constants are physical addresses + cpu->eip_bias */
+  bool valid : 1;
+  bool hot : 1; /* translated with window_sites */
+  uint8_t insns;
+  uint8_t link_count; /* direct exits, from jit->links[link_first] on */
+  uint8_t patch_count;
   uint16_t len;          /* guest bytes; of a trace, from its lowest to its highest */
   uint16_t before;       /* bytes of them below pa */
   uint16_t heat;         /* slices that began here */
   uint16_t fills;        /* pages mapped into a window for its sake */
+  uint16_t host_size;    /* from the entry on */
+  uint16_t map_count;    /* from jit->maps[map_first] on */
   uint64_t window_sites; /* bit per instruction: accesses memory by the window */
-  uint8_t insns;
-  bool valid;
-  bool hot;            /* translated with window_sites */
   const uint8_t *host; /* entry, executable alias; in front of it are the jumps that its head's jrcxz reach */
-  uint32_t host_size;  /* from the entry on */
-  uint32_t map_first, map_count;   /* in jit->maps */
-  struct block *page_next[2];      /* lists of blocks with bytes on page pa and on page pa2 */
-  uint32_t link_first, link_count; /* direct exits, in jit->links */
-  struct link *incoming;
-  struct patch_site patch[PATCH_SITES];
-  uint8_t patch_count;
-} __attribute__((aligned(64)));
+  uint32_t page_next[2]; /* lists of blocks with bytes on page pa and on page pa2 */
+  uint32_t map_first, link_first;
+  uint32_t incoming; /* links */
+  /* Immediate operands that the block loads from the guest's memory, see selfmod.c. */
+  int16_t patch_off[PATCH_SITES]; /* from the block's first byte */
+  uint8_t patch_size[PATCH_SITES];
+} __attribute__((aligned(32)));
 
 #define BLOCK_FRONT 10u /* bytes in front of the entry */
 
@@ -131,7 +133,8 @@ struct code_store {
   const uint8_t *flags;     /* of its struct mem_page */
 };
 
-/* Immediate operands that were stored to, by physical address; and instructions that were stored to elsewhere. */
+/* Immediate operands that were stored to, by physical address; and instructions that were stored to
+ * elsewhere. */
 #define PATCHES 1024u
 struct patched {
   uint32_t pa;
@@ -149,7 +152,7 @@ struct jit {
   size_t size;
   size_t limit;        /* how far it may fill before a flush is considered; grows up to size */
   uint64_t flushed_at; /* icount */
-  uint8_t *next; /* first free byte, writable alias */
+  uint8_t *next;       /* first free byte, writable alias */
   uint8_t *stubs_end;
 
   struct block *blocks; /* in order of host address */
@@ -160,14 +163,15 @@ struct jit {
   uint32_t link_count, link_max;
   struct insn *insns; /* operands of jit_exec calls */
   uint32_t insn_count, insn_max;
-  struct block **hash;
-  struct block **page_blocks; /* by physical page number */
+  uint32_t *hash;        /* first block of each chain */
+  uint32_t *page_blocks; /* by physical page number */
   struct mode_id ids[JIT_IDS];
   uint32_t next_id;
 #define FLUSH_GEN (1ull << 32)
   uint64_t user_flushes, supervisor_flushes;
   bool code_store_used;
-  /* Of supervisor and user code without a window: bit per linear page, the jump cache may have entries there. */
+  /* Of supervisor and user code without a window: bit per linear page, the jump cache may have entries there.
+   */
   uint8_t *ran[2];
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
@@ -195,7 +199,7 @@ struct jit {
   uint64_t rf_icount;    /* EFLAGS.RF, if set, is for the instruction that this count is reached with */
   struct code_store code_store[CODE_STORES];
   uint64_t *code_granules; /* per physical page: bit n = blocks cover bytes n * 64 to n * 64 + 63 */
-  uint8_t *slow_host; /* the checked store goes here, unless NULL */
+  uint8_t *slow_host;      /* the checked store goes here, unless NULL */
   uint32_t slow_pa;
   struct patched patched[PATCHES], unstable[PATCHES];
   bool patched_any, unstable_any;
@@ -206,8 +210,8 @@ struct jit {
     uint64_t blocks, bytes, flushes, invalidated, links, lookups, exec_calls, slow_reads, slow_writes,
         host_faults, smc_writes, steps, exec_class[16], promoted, demoted;
   } stat;
-  /* By hash of a block's address and mode: its exits to other pages lead elsewhere all the time (jit_link_far);
-   * and it is a hot one. */
+  /* By hash of a block's address and mode: its exits to other pages lead elsewhere all the time
+   * (jit_link_far); and it is a hot one. */
   uint8_t turns[(1u << TURNS_BITS) / 8], hot_turns[(1u << TURNS_BITS) / 8];
   uint16_t local_jumps[LOCAL_JUMPS]; /* jump cache entries of supervisor code on pages that are not global */
   unsigned local_jump_count;
@@ -244,7 +248,8 @@ uint32_t jit_slow_write_commit(struct cpu *cpu, uint32_t la,
 uint32_t jit_slow_seg_check(struct cpu *cpu, uint32_t off, uint32_t info);
 uint32_t jit_exec(struct cpu *cpu, uint32_t index, uint32_t info); /* 0 = leave; EIP and budget are set */
 uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info);
-/* Is it time to try again whether the block's accesses go by the window? Then its hint is gone: translate it anew. */
+/* Is it time to try again whether the block's accesses go by the window? Then its hint is gone: translate it
+ * anew. */
 bool jit_retry_sites(struct jit *j, const struct block *b);
 
 /* --- selfmod.c --- */
@@ -264,11 +269,31 @@ void jit_ran_unstable(struct jit *j, uint32_t pa);
 /* Are the bytes at pa only operands that b loads when it runs? */
 bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size);
 /* Have immediate operands that keep being stored to loaded at run time, by instructions that do that. */
-void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const int16_t *off, unsigned count);
-#define BASE_EIP 0xfe /* insn.base: the operand is at CS:EIP of the instruction + disp; only the generator knows it */
+void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const int16_t *off,
+                       unsigned count);
+#define BASE_EIP                                                                                             \
+  0xfe /* insn.base: the operand is at CS:EIP of the instruction + disp; only the generator knows it */
 void jit_make_code_store(struct jit *j, struct emitter *e); /* its stub */
 
 /* --- cache.c --- */
+static inline struct block *jit_block(const struct jit *j, uint32_t number) {
+  return number ? &j->blocks[number - 1] : NULL;
+}
+static inline uint32_t jit_block_number(const struct jit *j, const struct block *b) {
+  return (uint32_t)(b - j->blocks) + 1;
+}
+static inline uint8_t *link_field(const struct jit *j, const struct link *l) { return j->rw + l->field; }
+static inline uint8_t *link_leave(const struct jit *j, const struct link *l) {
+  return j->rw + l->stub + l->leave;
+}
+/* Of a far link: `lea ecx, [rcx - key]; jrcxz` are in front of the stub, the store of the bias is in front of
+ * the jump. NULL: it is none. */
+static inline uint8_t *link_far_key(const struct jit *j, const struct link *l) {
+  return l->far ? j->rw + l->stub - 6 : NULL;
+}
+static inline uint8_t *link_far_bias(const struct jit *j, const struct link *l) {
+  return l->far ? j->rw + l->field - 5 : NULL;
+}
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
 void *jit_sparse(size_t size); /* zeroed memory of which only what is touched exists; NULL: none */

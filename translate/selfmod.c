@@ -215,8 +215,8 @@ void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t 
 
 bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size) {
   for (unsigned i = 0; i < b->patch_count; i++) {
-    uint32_t at = b->pa + (uint32_t)(int32_t)b->patch[i].off;
-    if (pa >= at && pa + size <= (uint64_t)at + b->patch[i].size)
+    uint32_t at = b->pa + (uint32_t)(int32_t)b->patch_off[i];
+    if (pa >= at && pa + size <= (uint64_t)at + b->patch_size[i])
       return true;
   }
   return false;
@@ -233,11 +233,12 @@ static bool only_in(const struct insn *insns, const int16_t *off, unsigned count
 
 static bool add_site(struct block *b, int off, unsigned size) {
   for (unsigned i = 0; i < b->patch_count; i++)
-    if (b->patch[i].off == off)
+    if (b->patch_off[i] == off)
       return true;
   if (b->patch_count == PATCH_SITES)
     return false;
-  b->patch[b->patch_count++] = (struct patch_site){(int16_t)off, (uint8_t)size};
+  b->patch_off[b->patch_count] = (int16_t)off;
+  b->patch_size[b->patch_count++] = (uint8_t)size;
   return true;
 }
 

@@ -72,7 +72,7 @@ static bool usually_taken(struct jit *j, uint32_t pa, int start, int taken, int 
   const struct block *b = jit_find(j, pa + (uint32_t)start, j->cpu->eip + (uint32_t)start, NO_PAGE, &crosses);
   const struct block *way[2] = {NULL, NULL};
   for (uint32_t i = 0; b && !b->hot && i < b->link_count; i++) {
-    const struct block *to = j->links[b->link_first + i].to;
+    const struct block *to = jit_block(j, j->links[b->link_first + i].to);
     if (to && to->pa == pa + (uint32_t)taken)
       way[1] = to;
     else if (to && to->pa == pa + (uint32_t)next)

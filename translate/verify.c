@@ -213,7 +213,7 @@ static bool is_jump_register(const struct vinsn *in) { return in->opcode == 0xff
 static int link_of(const struct verifier *v, const struct vinsn *in) {
   const uint8_t *field = jit_to_rw(v->j, v->base) + in->off + in->len - 4;
   for (uint32_t i = 0; i < v->b->link_count; i++)
-    if (v->j->links[v->b->link_first + i].field == field)
+    if (link_field(v->j, &v->j->links[v->b->link_first + i]) == field)
       return (int)i;
   return -1;
 }
@@ -224,14 +224,14 @@ const uint8_t *v_tail(const struct verifier *v) {
 
 uint32_t v_far_key(const struct verifier *v, const uint8_t *field) {
   for (uint32_t i = 0; i < v->b->link_count; i++)
-    if (v->j->links[v->b->link_first + i].far_key == field)
+    if (link_far_key(v->j, &v->j->links[v->b->link_first + i]) == field)
       return i + 1;
   return 0;
 }
 
 uint32_t v_far_bias(const struct verifier *v, const uint8_t *field) {
   for (uint32_t i = 0; i < v->b->link_count; i++)
-    if (v->j->links[v->b->link_first + i].far_bias == field)
+    if (link_far_bias(v->j, &v->j->links[v->b->link_first + i]) == field)
       return i + 1;
   return 0;
 }
@@ -241,13 +241,14 @@ uint32_t v_far_bias(const struct verifier *v, const uint8_t *field) {
 static bool link_targets(struct verifier *v, uint32_t n, int slot) {
   struct vinsn *in = &v->insns[n];
   const struct link *l = &v->j->links[v->b->link_first + (uint32_t)slot];
-  const uint8_t *stub = jit_to_rx(v->j, l->stub);
+  const uint8_t *stub = v->j->rx + l->stub;
+  const struct block *to = jit_block(v->j, l->to);
   in->link = (int16_t)slot;
   if (stub < v->base || stub >= v->base + v->size)
     return v_fail(v, "exit stub outside of the block");
-  if (l->to && (!l->to->valid || l->to->mode != v->b->mode || l->to->cs_limit != v->b->cs_limit))
+  if (to && (!to->valid || to->mode != v->b->mode || to->cs_limit != v->b->cs_limit))
     return v_fail(v, "linked to a block of another mode");
-  if (in->target != (l->to ? l->to->host : stub))
+  if (in->target != (to ? to->host : stub))
     return v_fail(v, "linked to something else");
   return succeed(v, n, 2, (uint32_t)(stub - v->base));
 }
@@ -452,8 +453,8 @@ void verify_or_die(const struct jit *j, const struct block *b, const struct insn
     return;
   const struct vinsn *at = arena.now;
   cs_insn *text = NULL;
-  if (at &&
-      cs_disasm(handle, jit_to_rw(j, arena.base) + at->off, at->len, (uintptr_t)arena.base + at->off, 1, &text))
+  if (at && cs_disasm(handle, jit_to_rw(j, arena.base) + at->off, at->len, (uintptr_t)arena.base + at->off, 1,
+                      &text))
     error_report("%#llx: %s %s", (unsigned long long)text->address, text->mnemonic, text->op_str);
   dump_guest(b, insns, off, count);
   dump_host(j, b);

@@ -151,7 +151,7 @@ bool v_take_link(struct verifier *v, const struct vstate *s) {
   const struct link *l = &v->j->links[v->b->link_first + (uint32_t)v->now->link];
   if (s->moved)
     return v_fail(v, "a linked exit where the mode may have changed");
-  if (l->far_key && s->far != (uint32_t)v->now->link + 1)
+  if (l->far && s->far != (uint32_t)v->now->link + 1)
     return v_fail(v, "a linked exit whose key was not compared");
   return v_jump_out(v, s);
 }

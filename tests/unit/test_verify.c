@@ -238,17 +238,18 @@ static void run_linked(const struct engine *engine, const char *options) {
     checked++;
     for (uint32_t k = 0; k < block->link_count; k++) {
       struct link *l = &j->links[block->link_first + k];
-      if (!l->to)
+      struct block *to = jit_block(j, l->to);
+      if (!to)
         continue;
       linked++;
-      uint32_t mode = l->to->mode;
-      l->to->mode ^= MODE_USER; /* a link into another world */
-      ck_assert(!verify_block(j, block, why, sizeof why) || l->to == block);
-      l->to->mode = mode;
-      const uint8_t *target = jit_to_rw(j, l->to->host);
-      emit_patch32(l->field, target + 5); /* into the block, but behind its budget check */
+      uint32_t mode = to->mode;
+      to->mode ^= MODE_USER; /* a link into another world */
+      ck_assert(!verify_block(j, block, why, sizeof why) || to == block);
+      to->mode = mode;
+      const uint8_t *target = jit_to_rw(j, to->host);
+      emit_patch32(link_field(j, l), target + 5); /* into the block, but behind its budget check */
       ck_assert(!verify_block(j, block, why, sizeof why));
-      emit_patch32(l->field, target);
+      emit_patch32(link_field(j, l), target);
       ck_assert(verify_block(j, block, why, sizeof why));
     }
   }

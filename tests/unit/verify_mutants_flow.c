@@ -238,7 +238,7 @@ static bool call_of_something(struct mutant *m) {
 static bool exit_into_block(struct mutant *m) {
   for (uint32_t i = 0; i < m->b->link_count; i++) {
     const struct link *l = &m->j->links[m->b->link_first + i];
-    if (rel_field(m, (ptrdiff_t)m->k) && l->field == here(m) + rel_field(m, (ptrdiff_t)m->k)) {
+    if (rel_field(m, (ptrdiff_t)m->k) && link_field(m->j, l) == here(m) + rel_field(m, (ptrdiff_t)m->k)) {
       aim(m, bytes_of(m, 1 + roll(m->d, 3)));
       return true;
     }

@@ -16,15 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
 #include "core/insn.h"
 #include "core/log.h"
 #include "core/machine.h"
 #include "core/monitor.h"
-#include "devices/board.h"
 #include "frontends/keyqueue.h"
-#include "frontends/media.h"
-#include "frontends/options.h"
+#include "frontends/session.h"
 #include "frontends/textdump.h"
 #include "translate/translate.h"
 
@@ -50,9 +47,7 @@ static struct {
 } run_options = {.insns = 200000000, .slice = 5000, .seconds = 100, .reference = "interp", .engine = "tlb"};
 
 struct side { /* one machine */
-  struct options options;
-  struct board_config board;
-  struct media media;
+  struct session session;
   struct machine *machine;
   struct keyqueue *keys;
   struct chardev serial;
@@ -77,69 +72,33 @@ static size_t serial_write(struct chardev *c, const uint8_t *buf, size_t len) {
   return len;
 }
 
-static void fill_board(struct side *s) {
-  const struct options *o = &s->options;
-  struct board_config *b = &s->board;
-  b->bios_path = o->bios;
-  b->bios_dirs[0] = CONFIG_SEABIOS_DIR;
-  b->boot_order = o->boot_order;
-  b->boot_once = o->boot_once;
-  b->boot_menu = o->boot_menu;
-  b->kernel = o->kernel;
-  b->initrd = o->initrd;
-  b->append = o->append;
-  b->vga = o->vga;
-  for (unsigned i = 0; i < o->device_count; i++)
-    b->extra[b->extra_count++] =
-        (struct board_extra){.driver = o->device[i].driver, .props = o->device[i].props};
-  b->hpet = true;
-  b->rtc_base = o->rtc_base;
-  b->rtc_clock_vm = o->rtc_clock_vm;
-  b->serial[0] = &s->serial;
-  s->serial.write = serial_write;
-}
-
 static struct side *side_new(const char *engine_name, bool echo) {
-  const char *engine_options;
-  const struct engine *engine = engine_find(engine_name, &engine_options);
-  if (!engine)
-    die("no such engine");
-  char error[512] = "";
   struct side *s = calloc(1, sizeof *s);
   if (!s)
     die("out of memory");
-  if (options_parse(&s->options, run_options.argc, run_options.argv, error, sizeof error) < 0)
-    die(error);
-  s->options.snapshot = true;
-  if (media_open(&s->media, &s->options, &s->board, error, sizeof error) < 0)
-    die(error);
+  struct session *session = &s->session;
+  struct machine_config *config = &session->config;
+  config->engine = engine_find(engine_name, &config->engine_options);
+  if (!config->engine)
+    die("no such engine");
+  if (options_parse(&session->options, run_options.argc, run_options.argv, session->error, SESSION_ERROR) < 0)
+    die(session->error);
+  session->options.snapshot = session->options.counted = session->options.no_reboot = true;
+  if (session_begin(session) < 0)
+    die(session->error);
   s->echo = echo;
-  fill_board(s);
-  struct machine_config config = {
-      .ram_mb = s->options.ram_mb,
-      .cpu_model = cpu_model_find(s->options.cpu ? s->options.cpu : "max"),
-      .engine = engine,
-      .engine_options = engine_options,
-      .counted = true,
-      .mhz = s->options.mhz,
-      .no_reboot = true,
-  };
-  if (!config.cpu_model)
-    die("no such CPU model");
-  s->machine = machine_new(&config);
-  if (!s->machine || board_init(s->machine, &s->board) < 0)
-    exit(1);
-  s->media.machine = s->machine;
+  s->serial.write = serial_write;
+  session->board.serial[0] = &s->serial;
+  if (session_finish(session) < 0)
+    die(session->error);
+  s->machine = session->machine;
   s->keys = keyqueue_new(s->machine);
   return s;
 }
 
 static void side_free(struct side *s) {
   keyqueue_free(s->keys);
-  board_free(s->machine);
-  machine_free(s->machine);
-  media_close(&s->media);
-  options_free(&s->options);
+  session_end(&s->session);
   free(s);
 }
 

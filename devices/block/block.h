@@ -16,16 +16,33 @@
 struct block; /* opaque */
 
 /* BLOCK_CD: may also be a cue sheet or a raw track, see disc.h; read-only. */
-enum block_flags { BLOCK_WRITE = 1, BLOCK_SNAPSHOT = 2, BLOCK_CD = 4 };
+/* BLOCK_CHECK: to look into or mend the image, not for a guest: damaged ones open too.
+ * BLOCK_NO_BACKING: leave the backing file closed. */
+enum block_flags {
+  BLOCK_WRITE = 1,
+  BLOCK_SNAPSHOT = 2,
+  BLOCK_CD = 4,
+  BLOCK_CHECK = 8,
+  BLOCK_NO_BACKING = 16,
+};
+
+struct block_options {
+  unsigned flags;
+  const char *format;   /* raw, qcow2 ...; NULL: look at the file */
+  const char *snapshot; /* read this internal snapshot instead of the current disk; NULL: no */
+};
 
 /* 0 or -errno; *error receives one clear line that says what to do (static, valid until the next failure). */
 int block_open(struct block **out, const char *path, unsigned flags, const char **error);
+int block_open_with(struct block **out, const char *path, const struct block_options *o, const char **error);
 /* A memory image (the embedded demo disk): writes are kept in memory. `data` must outlive the block. */
 struct block *block_open_memory(const char *name, const void *data, uint64_t size);
 void block_close(struct block *b);
 uint64_t block_size(const struct block *b); /* bytes */
 bool block_writable(const struct block *b);
 const char *block_path(const struct block *b);
+const char *block_format_name(const struct block *b);     /* raw, qcow2 ...; "memory", "disc" */
+const struct block *block_backing(const struct block *b); /* NULL: none */
 int block_read(struct block *b, uint64_t offset, void *buf,
                uint64_t len); /* 0 or -errno; past the end: -EINVAL */
 int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* -EROFS, -ENOSPC ... */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What block.c and the image formats share. Not for devices. */
+/* What block.c, the overlay, discs and the image formats (format.h) share. Not for devices. */
 #ifndef DEVICES_BLOCK_BLOCK_INT_H
 #define DEVICES_BLOCK_BLOCK_INT_H
 
@@ -8,36 +8,43 @@
 
 struct block_driver { /* offsets and lengths were checked against block->size */
   int (*read)(struct block *b, uint64_t offset, void *buf, uint64_t len);
-  int (*write)(struct block *b, uint64_t offset, const void *buf, uint64_t len);
+  int (*write)(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* may be NULL: read-only */
   int (*flush)(struct block *b);
-  void (*close)(struct block *b);
+  void (*close)(struct block *b); /* not b->fd and b->backing: block.c closes them */
+  /* Optional. What is at `offset`, and *run: how far it goes, 1 to len bytes. An enum block_state or -errno.
+   */
+  int (*status)(struct block *b, uint64_t offset, uint64_t len, uint64_t *run);
+  /* Optional. As a write of zeros. */
+  int (*write_zeroes)(struct block *b, uint64_t offset, uint64_t len);
+  /* Optional. A whole cluster (or the last one) that was never written; -ENOTSUP: not in this kind of file.
+   */
+  int (*write_compressed)(struct block *b, uint64_t offset, const void *buf, uint64_t len);
 };
 
-struct overlay; /* snapshot.c */
+struct overlay;    /* snapshot.c */
 struct disc_image; /* disc.c */
+struct block_format;
 
 struct block {
   const struct block_driver *driver;
+  const struct block_format *format; /* NULL: a memory image or a disc */
   char *path;
-  uint64_t size;           /* what the guest sees: a multiple of SECTOR */
-  bool writable;           /* by the guest */
-  bool complained;         /* a failed write was reported to the user */
-  int fd;                  /* raw.c */
-  uint64_t file_size;      /* raw.c: bytes that exist; the rest of the last sector reads as zeros */
-  const uint8_t *original; /* memory image */
-  uint8_t *copy;           /* memory image, once written */
+  uint64_t size;            /* what the guest sees: a multiple of SECTOR */
+  bool writable;            /* by the guest */
+  bool complained;          /* a failed write was reported to the user */
+  bool probed;              /* nobody said format=raw: the guest must not make it look like another one */
+  int fd;                   /* of the file; -1: none */
+  uint64_t file_size;       /* when it was opened; the format keeps it up to date if it needs it */
+  void *state;              /* the format's own */
+  struct block *backing;    /* what it doesn't hold is there; NULL: none */
+  struct block *child;      /* while opening: the image whose backing this is */
+  char *backing_name;       /* as the image says; NULL: none */
+  char *backing_format;     /* as the image says; NULL: not said */
+  const uint8_t *original;  /* memory image */
+  uint8_t *copy;            /* memory image, once written */
   struct disc_image *image; /* disc.c: the tracks of a compact disc; NULL for other images */
-  struct overlay *overlay; /* writes go here; NULL without BLOCK_SNAPSHOT */
+  struct overlay *overlay;  /* writes go here; NULL without BLOCK_SNAPSHOT */
 };
-
-extern const struct block_driver raw_driver;
-/* Open the file, check and lock it, set fd, file_size and size. */
-int raw_open(struct block *b, bool write, const char **error);
-/* Read and write all of it; 0 or -errno. End of file: -ENODATA. */
-int file_read(int fd, uint64_t offset, void *buf, uint64_t len);
-int file_write(int fd, uint64_t offset, const void *buf, uint64_t len);
-/* A message for *error: one line, valid until the next one. */
-const char *block_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* An empty overlay in $TMPDIR or /var/tmp for an image of `size` bytes. */
 int overlay_new(struct overlay **out, uint64_t size, const char **error);

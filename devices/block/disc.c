@@ -212,7 +212,8 @@ static int disc_flush(struct block *b) {
 
 static void disc_close(struct block *b) { image_free(b->image); }
 
-static const struct block_driver disc_driver = {disc_read, disc_write, disc_flush, disc_close};
+static const struct block_driver disc_driver = {
+    .read = disc_read, .write = disc_write, .flush = disc_flush, .close = disc_close};
 
 /* --- opening ------------------------------------------------------------------------------------------ */
 

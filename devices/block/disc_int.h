@@ -5,6 +5,7 @@
 
 #include "devices/block/block_int.h"
 #include "devices/block/disc.h"
+#include "devices/block/format.h"
 
 #define DISC_MAX_FRAMES 450000u /* 100 minutes */
 #define DISC_EXTENTS (4 * DISC_TRACKS)

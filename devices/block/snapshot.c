@@ -3,7 +3,7 @@
  * The overlay of BLOCK_SNAPSHOT: what the guest writes goes to a sparse temporary file without a name, at the
  * offset it would have in the image; a bitmap knows which clusters live there.
  */
-#include "devices/block/block_int.h"
+#include "devices/block/format.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

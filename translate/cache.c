@@ -244,7 +244,8 @@ static void unlink_exit(struct jit *j, struct link *l) {
   if (l->next)
     j->links[l->next - 1].prev = l->prev;
   l->to = 0;
-  emit_patch32(link_field(j, l), j->rw + l->stub);
+  if (!l->thunk)
+    emit_patch32(link_field(j, l), j->rw + l->stub);
   if (l->far)
     memset(link_far_key(j, l), 0, 4);
 }
@@ -258,7 +259,8 @@ void jit_link(struct jit *j, struct link *l, struct block *to) {
   if (l->next)
     j->links[l->next - 1].prev = number;
   to->incoming = number;
-  emit_patch32(link_field(j, l), jit_to_rw(j, to->host));
+  if (!l->thunk)
+    emit_patch32(link_field(j, l), jit_to_rw(j, to->host));
   j->stat.links++;
 }
 
@@ -309,6 +311,19 @@ static void take_turns(struct jit *j, struct block *b) {
   jit_block_invalidate(j, b);
 }
 
+int jit_thunk(const uint8_t *code) {
+  bool is = code[0] == 0x8b && (code[1] & 0xc7) == 0x04 && code[2] == 0x24 && code[3] == 0xc3;
+  int reg = code[1] >> 3 & 7;
+  return is && reg != ESP ? reg : -1;
+}
+
+/* Is `to` the thunk that the exit has in line? */
+static bool same_thunk(const struct jit *j, const struct link *l, const struct block *to) {
+  const uint8_t *page = j->cpu->machine->mem->page[to->pa >> 12].read;
+  uint32_t off = to->pa & (MEM_PAGE - 1);
+  return page && off <= MEM_PAGE - THUNK_BYTES && to->len >= THUNK_BYTES && jit_thunk(page + off) == l->thunk - 1;
+}
+
 void jit_link_far(struct jit *j, struct link *l, struct block *to) {
   struct cpu *cpu = j->cpu;
   uint32_t key = -(uint32_t)(cpu->jc_key >> 32), bias = cpu->eip - to->pa;
@@ -317,8 +332,11 @@ void jit_link_far(struct jit *j, struct link *l, struct block *to) {
     return;
   }
   l->relinks++;
+  if (l->thunk && !same_thunk(j, l, to))
+    return; /* so many times in vain */
   jit_link(j, l, to);
-  memcpy(link_far_bias(j, l), &bias, 4);
+  if (!l->thunk)
+    memcpy(link_far_bias(j, l), &bias, 4);
   memcpy(link_far_key(j, l), &key, 4);
 }
 

@@ -10,13 +10,14 @@
 
 #define ISLAND_JUMP 5u
 
-uint32_t gen_left(const struct gen *g) { return g->count - g->index; }
+uint32_t gen_left(const struct gen *g) { return g->left[g->index]; }
 
 static void note_host(struct gen *g) {
   struct jit *j = g->j;
   struct host_map *m = &j->maps[j->map_count + g->b->map_count++];
   m->host_off = (uint16_t)(g->e.p - jit_to_rw(j, g->b->host));
   m->index = (uint8_t)g->index;
+  m->left = g->left[g->index];
   m->eip_off = g->off[g->index];
 }
 
@@ -185,6 +186,14 @@ void gen_exit_lookup(struct gen *g) {
   jit_emit_lookup(&g->e, (int)JC_TABLE(g->mode), g->j->stub_miss);
 }
 
+/* RCX = 0 if the key is the one at the returned address, negated; see link_far_key. */
+static uint8_t *emit_compare_key(struct emitter *e) {
+  emit_load(e, RCX, hm_cpu(offsetof(struct cpu, jc_key) + 4));
+  e8(e, 0x8d), e8(e, 0x89); /* lea ecx, [rcx + disp32] */
+  e32(e, 0);                /* no key is 0 */
+  return e->p - 4;
+}
+
 /*
  * To another page: where that is depends on the page tables. In a window, a change of them that concerns code
  * changes jc_key, so the exit can be linked under a key (jit_link_far); elsewhere, and where such links did
@@ -199,9 +208,7 @@ static void exit_far(struct gen *g, uint32_t target) {
     gen_exit_lookup(g);
     return;
   }
-  emit_load(e, RCX, hm_cpu(offsetof(struct cpu, jc_key) + 4));
-  e8(e, 0x8d), e8(e, 0x89); /* lea ecx, [rcx + disp32] */
-  e32(e, 0);                /* the key; none is 0. See link_far_key */
+  emit_compare_key(e);
   uint8_t *same = emit_jrcxz(e);
   struct link *l = emit_link_stub(g, NULL, target);
   emit_patch8(same, e->p);
@@ -231,7 +238,20 @@ void gen_exit_to(struct gen *g, uint32_t target) {
 void gen_side_exit(struct gen *g, int cc, uint32_t target) {
   struct gen_exit *x = note_exit(g, emit_jcc32(&g->e, cc), target);
   x->side = true;
-  x->rest = (uint8_t)(g->count - g->index - 1);
+  x->rest = g->left[g->index + 1];
+  x->fp = g->fp;
+}
+
+void gen_thunk_exit(struct gen *g, uint32_t target) {
+  struct emitter *e = &g->e;
+  gen_reserve(g, 40);
+  uint8_t *key = emit_compare_key(e);
+  uint8_t *same = emit_jrcxz(e);
+  struct gen_exit *x = note_exit(g, emit_jmp32(e), target);
+  emit_patch8(same, e->p);
+  x->side = x->thunk = true;
+  x->key = key;
+  x->rest = (uint8_t)(g->left[g->index + 1] + THUNK_INSNS);
   x->fp = g->fp;
 }
 
@@ -244,7 +264,13 @@ static void emit_exit(struct gen *g, const struct gen_exit *x) {
   emit_patch32(x->field, e->p);
   emit_lea64(e, R12, hm_base(R12, x->rest));
   emit_fp_pointers(g, &x->fp);
-  if (linkable(g, x->target)) {
+  if (x->thunk) {
+    emit_lea(e, R15, hm_base(R15, -4));
+    struct link *l = emit_link_stub(g, NULL, x->target);
+    l->far = true;
+    l->field = (uint32_t)(x->key - g->j->rw);
+    l->thunk = (uint8_t)(g->thunk[x->index] + 1);
+  } else if (linkable(g, x->target)) {
     emit_link_stub(g, emit_jmp32(e), x->target);
   } else {
     exit_far(g, x->target);
@@ -382,7 +408,7 @@ static void emit_cold(struct gen *g, struct cold *c) {
     break;
   case COLD_EXIT_LEAVE: emit_jmp_to(e, j->stub_exit); break; /* jit_exec has set EIP and the budget */
   case COLD_HEAD:
-    emit_lea64(e, R12, hm_base(R12, (int32_t)g->count));
+    emit_lea64(e, R12, hm_base(R12, (int32_t)g->b->insns));
     gen_store_eip(g, g->b->eip);
     emit_jmp_to(e, j->stub_exit);
     break;
@@ -413,7 +439,7 @@ static bool generate(struct gen *g, const struct insn *in) {
 
 static void emit_head(struct gen *g) {
   struct emitter *e = &g->e;
-  emit_lea64(e, R12, hm_base(R12, -(int32_t)g->count));
+  emit_lea64(e, R12, hm_base(R12, -(int32_t)g->b->insns));
   emit_shrx(e, RCX, R12, R13, true);
   gen_cold(g, COLD_HEAD);
   gen_reach_front(g);
@@ -422,6 +448,9 @@ static void emit_head(struct gen *g) {
 /* g->insns, g->count, g->b's key and g->e are set. Leaves host_size and the links complete. */
 void gen_block(struct gen *g) {
   struct block *b = g->b;
+  for (unsigned i = g->count; i-- > 0;)
+    g->left[i] = (uint8_t)(g->left[i + 1] + 1 + (g->thunk[i] >= 0 ? THUNK_INSNS : 0));
+  b->insns = g->left[0];
   emit_front(g);
   emit_head(g);
   for (unsigned i = 0; i < g->count; i++) {

@@ -63,6 +63,8 @@ struct gen_exit {
   uint8_t index; /* guest instruction */
   uint8_t rest;  /* side exit: instructions of the trace that are not executed */
   bool side;
+  bool thunk;   /* it is not there: side exit to where it was. ESP is still to be changed */
+  uint8_t *key; /* then the immediate operand of the comparison */
   struct fp_pointers fp;
 };
 #define MAX_EXITS (BLOCK_MAX_INSNS + 4)
@@ -78,7 +80,9 @@ struct gen {
   uint32_t cs_limit;
   const struct insn *insns;
   const int16_t *off; /* of their EIP from the block's */
+  const int8_t *thunk; /* of each: the register that the thunk loads which it calls, or -1 */
   unsigned count;
+  uint8_t left[BLOCK_MAX_INSNS + 1]; /* instructions from here to the end, with those of thunks */
   unsigned index;     /* instruction being generated */
   uint32_t eip, next; /* of it, and of the one after it */
   int32_t arg;        /* parameter of gen_op, kept in struct cold */
@@ -110,6 +114,8 @@ void gen_lea(struct emitter *e, int dst, struct host_mem m); /* 32 bits; base ma
 void gen_exit_to(struct gen *g, uint32_t target);            /* leave for a constant EIP */
 /* Inside a trace: leave for `target` if the condition holds. */
 void gen_side_exit(struct gen *g, int cc, uint32_t target);
+/* Leave if the thunk at `target` is not there any more. */
+void gen_thunk_exit(struct gen *g, uint32_t target);
 static inline bool gen_inside(const struct gen *g) { return g->index + 1 < g->count; }
 void gen_exit_lookup(struct gen *g);                 /* leave for the EIP in R8D */
 void gen_exec(struct gen *g, const struct insn *in); /* call the core for this instruction */

@@ -89,10 +89,30 @@ static void gen_loop(struct gen *g, const struct insn *in, uint32_t target) {
   finish(g);
 }
 
+/*
+ * How position-independent code finds out where it is: CALL of MOV reg, [ESP]; RET. As three instructions,
+ * the RET of which comes from everywhere, it is one of the most expensive things that a program can do here.
+ * While its page is mapped where it was, and its bytes are what they were, it loads the address pushed.
+ */
+static void gen_thunk(struct gen *g, const struct insn *in, uint32_t target) {
+  struct emitter *e = &g->e;
+  gen_push_thunk(g, in, g->next);
+  gen_thunk_exit(g, target);
+  emit_mov_rr(e, host_gpr[g->thunk[g->index]], R9);
+  if (gen_inside(g))
+    return;
+  gen_exit_to(g, g->next);
+  finish(g);
+}
+
 static bool gen_call_relative(struct gen *g, const struct insn *in) {
   uint32_t target = relative_target(g, in);
   if (target > g->cs_limit || target_moves(g, in))
     return false;
+  if (g->thunk[g->index] >= 0) {
+    gen_thunk(g, in, target);
+    return true;
+  }
   struct cold *c = gen_push_eip(g, in, g->next);
   c->leave = LEAVE_CONST;
   c->leave_eip = target;

@@ -80,6 +80,18 @@ struct cold *gen_push_eip(struct gen *g, const struct insn *in, uint32_t eip) {
   return stack_access(g, in, -in->opsize, ACCESS_WRITE, g->b->relative ? op_push_eip : op_push_imm);
 }
 
+/* It stays in R9, and ESP as it is. */
+static void op_push_thunk(struct gen *g, const struct insn *in, struct host_mem m) {
+  (void)in;
+  gen_eip(g, R9, (uint32_t)g->arg);
+  emit_store(&g->e, m, R9);
+}
+
+void gen_push_thunk(struct gen *g, const struct insn *in, uint32_t eip) {
+  g->arg = (int32_t)eip;
+  gen_window_access(g, in, hm_base(R15, -4), op_push_thunk);
+}
+
 struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) {
   g->arg = (int32_t)value;
   return stack_access(g, in, -in->opsize, ACCESS_WRITE, op_push_imm);

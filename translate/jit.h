@@ -50,6 +50,7 @@ struct link {
   /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
    * under, and sets eip_bias; both are immediates in the code, see link_far_key. */
   bool far;
+  uint8_t thunk; /* 1 + the register that a thunk loads which is in line: then `field` is where the key stands */
   uint8_t relinks;
   uint8_t passes; /* see spread_heat */
 };
@@ -58,6 +59,7 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
   uint16_t host_off;
   int16_t eip_off;
   uint8_t index;
+  uint8_t left; /* instructions not retired, this one included; with those of thunks */
 };
 
 #define PATCH_SITES 4u
@@ -282,17 +284,19 @@ static inline struct block *jit_block(const struct jit *j, uint32_t number) {
 static inline uint32_t jit_block_number(const struct jit *j, const struct block *b) {
   return (uint32_t)(b - j->blocks) + 1;
 }
-static inline uint8_t *link_field(const struct jit *j, const struct link *l) { return j->rw + l->field; }
+static inline uint8_t *link_field(const struct jit *j, const struct link *l) {
+  return l->thunk ? NULL : j->rw + l->field;
+}
 static inline uint8_t *link_leave(const struct jit *j, const struct link *l) {
   return j->rw + l->stub + l->leave;
 }
 /* Of a far link: `lea ecx, [rcx - key]; jrcxz` are in front of the stub, the store of the bias is in front of
  * the jump. NULL: it is none. */
 static inline uint8_t *link_far_key(const struct jit *j, const struct link *l) {
-  return l->far ? j->rw + l->stub - 6 : NULL;
+  return !l->far ? NULL : j->rw + (l->thunk ? l->field : l->stub - 6);
 }
 static inline uint8_t *link_far_bias(const struct jit *j, const struct link *l) {
-  return l->far ? j->rw + l->field - 5 : NULL;
+  return l->far && !l->thunk ? j->rw + l->field - 5 : NULL;
 }
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
@@ -312,6 +316,10 @@ static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
 }
 void jit_link(struct jit *j, struct link *l, struct block *to);
 #define FAR_RELINKS 8u
+/* The code of a "get_pc_thunk": mov reg, [esp]; ret. In line: the register, or -1. */
+#define THUNK_BYTES 4u
+#define THUNK_INSNS 2u
+int jit_thunk(const uint8_t *code);
 /* Is the block at pa one whose exits to other pages should not be linked? */
 bool jit_takes_turns(const struct jit *j, uint32_t pa, uint32_t mode, bool *hot);
 void jit_link_far(struct jit *j, struct link *l, struct block *to);         /* under the CPU's key and EIP */

@@ -291,7 +291,7 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
   cpu->eip = (b->relative ? b->pa + cpu->eip_bias : b->eip) + (uint32_t)(int32_t)found->eip_off;
   if (!(b->mode & MODE_NOFPU))
     restore_fp_pointers(cpu, b, found);
-  cpu->budget += (uint64_t)(b->insns - found->index);
+  cpu->budget += found->left;
   if (b->hot)
     note_window_fault(j, (struct block *)b, found->index);
   j->step_wanted = true;

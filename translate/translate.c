@@ -18,7 +18,9 @@
 /* Instruction storage of the block in work; one engine thread per CPU. */
 struct scan {
   struct insn insn[BLOCK_MAX_INSNS];
-  int16_t off[BLOCK_MAX_INSNS]; /* from the block's first byte */
+  int16_t off[BLOCK_MAX_INSNS];  /* from the block's first byte */
+  int8_t thunk[BLOCK_MAX_INSNS]; /* see scan_thunk */
+  uint64_t window_sites;         /* as the block's */
   unsigned count;
   unsigned turns; /* of a trace through its beginning */
   int low, high;  /* bytes covered, from the block's first */
@@ -46,6 +48,7 @@ static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes,
     return false;
   s->count = 1;
   s->off[0] = 0;
+  s->thunk[0] = -1;
   s->low = 0;
   s->high = s->insn[0].length;
   s->pa2 = pa2 & ~(MEM_PAGE - 1);
@@ -99,6 +102,22 @@ static bool contains(const struct scan *s, int id) {
   return false;
 }
 
+/* Does the CALL just scanned go to a thunk that can be in line? Then which register does that load? */
+static int scan_thunk(struct jit *j, const struct scan *s, uint32_t pa, int off) {
+  struct cpu *cpu = j->cpu;
+  const struct insn *in = &s->insn[s->count - 1];
+  const uint32_t flat = MODE_WINDOW | MODE_CODE32 | MODE_FLAT_CS | MODE_FLAT_SS | MODE_STACK32 | MODE_PAGING;
+  uint32_t la = cpu->eip + (uint32_t)off + in->length + in->imm;
+  bool hot;
+  struct paging_leaf leaf;
+  if (in->map != MAP_1 || in->opcode != 0xe8 || in->opsize != 4 || (cpu->mode & flat) != flat ||
+      !(s->window_sites >> (s->count - 1) & 1) || (la & (MEM_PAGE - 1)) > MEM_PAGE - THUNK_BYTES ||
+      jit_takes_turns(j, pa, cpu->mode, &hot) || !paging_peek(cpu, la, &leaf))
+    return -1;
+  const uint8_t *page = cpu->machine->mem->page[leaf.pa >> 12].read;
+  return page ? jit_thunk(page + (la & (MEM_PAGE - 1))) : -1;
+}
+
 /* The instruction just scanned, at `off`, is a branch. *to = where the trace goes on; false: nowhere. `start`
  * is its basic block's. */
 static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, int off, int *to) {
@@ -110,8 +129,11 @@ static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, 
   int64_t target = (int64_t)next + (int32_t)in->imm;
   if (!(jcc || jump || call) || in->opsize == 2)
     return false;
+  bool thunk = s->thunk[s->count - 1] >= 0;
   bool reachable = page + target >= 0 && page + target < (int64_t)MEM_PAGE - INSN_MAX;
-  bool taken = jump || call || (reachable && usually_taken(j, pa, start, (int)target, next));
+  bool taken = jump || (call && !thunk);
+  if (jcc && reachable)
+    taken = usually_taken(j, pa, start, (int)target, next);
   if (taken && !reachable)
     return false;
   *to = taken ? (int)target : next;
@@ -160,13 +182,16 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
     int64_t last = (int64_t)cpu->eip + off + in->length - 1;
     if ((int64_t)cpu->eip + off < 0 || last > (int64_t)limit)
       break;
-    s->off[s->count++] = (int16_t)off;
+    s->off[s->count] = (int16_t)off;
+    s->thunk[s->count++] = -1;
     s->low = off < s->low ? off : s->low;
     s->high = off + in->length > s->high ? off + in->length : s->high;
     if (!ends_block(in, cpu->mode)) {
       off += in->length;
     } else {
       ended = true;
+      if (hot)
+        s->thunk[s->count - 1] = (int8_t)scan_thunk(j, s, pa, off);
       if (!hot || !code32 || !follow(j, s, pa, start, off, &off))
         break;
       ended = false;
@@ -190,6 +215,7 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   bool was_hot;
   jit_takes_turns(j, pa, mode, &was_hot);
   hot = (mode & MODE_WINDOW) && (hot || hinted || was_hot);
+  scan.window_sites = hot ? ~(hinted ? hint->tlb_sites : 0) : 0;
   if (!scan_block(j, &scan, pa, hot))
     return NULL;
   struct block *b = jit_block_new(j);
@@ -201,7 +227,6 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   b->pa2 = scan.pa2;
   b->len = (uint16_t)(scan.high - scan.low);
   b->before = (uint16_t)-scan.low;
-  b->insns = (uint8_t)scan.count;
   b->map_first = j->map_count;
   b->link_first = j->link_count;
   jit_apply_patches(j, b, scan.insn, scan.off, scan.count);
@@ -216,9 +241,10 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   g->cs_limit = b->cs_limit;
   g->insns = scan.insn;
   g->off = scan.off;
+  g->thunk = scan.thunk;
   g->count = scan.count;
   b->hot = hot;
-  b->window_sites = b->hot ? ~(hinted ? hint->tlb_sites : 0) : 0;
+  b->window_sites = scan.window_sites;
   g->e.p = j->next;
   gen_block(g);
   DGM_ASSERT(g->e.p <= j->rw + j->size);

@@ -184,6 +184,84 @@ START_TEST(test_turns) {
 }
 END_TEST
 
+/* A thunk (mov reg, [esp]; ret) that its callers have in line: whatever becomes of it, they do what it says,
+ * and count its instructions. */
+static void check_thunk(struct bed *b, unsigned reg, uint32_t value) {
+  memset(b->cpu->gpr, 0, 4 * sizeof b->cpu->gpr[0]);
+  b->cpu->gpr[ESP] = 0x9000;
+  uint64_t before = cpu_icount(b->cpu);
+  go(b);
+  for (unsigned r = 0; r < 4; r++)
+    ck_assert_uint_eq(b->cpu->gpr[r], r == reg ? value : 0);
+  ck_assert_uint_eq(b->cpu->gpr[EDI], START + 5);
+  ck_assert_uint_eq(b->cpu->gpr[ESP], 0x9000);
+  ck_assert_uint_eq(get32(b, 0x8ffc), START + 5);
+  ck_assert_uint_eq(cpu_icount(b->cpu) - before, 5);
+}
+
+static unsigned thunks_in_line(struct bed *b) {
+  const struct jit *j = jit_of(b);
+  unsigned n = 0;
+  for (uint32_t i = 0; i < j->link_count; i++)
+    n += j->links[i].thunk && j->links[i].to;
+  return n;
+}
+
+START_TEST(test_thunk) {
+  struct bed b = begin("hot=on,verify=on");
+  CODE(&b, "\xe8\xfb\x1f\x00\x00\x8b\x7c\x24\xfc\xf4");   /* call 6000h; mov edi, [esp - 4]; hlt */
+  mem_dma_write(b.m->mem, 0x6000, "\x8b\x1c\x24\xc3", 4); /* mov ebx, [esp]; ret */
+  mem_dma_write(b.m->mem, 0x7000, "\x8b\x0c\x24\xc3", 4); /* mov ecx, [esp]; ret */
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, EBX, START + 5);
+  ck_assert_uint_eq(thunks_in_line(&b), 1);
+  mem_dma_write(b.m->mem, 0x6001, "\x14", 1); /* mov edx, [esp]: the bytes change */
+  ck_assert_uint_eq(thunks_in_line(&b), 0);
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, EDX, START + 5);
+  mem_dma_write(b.m->mem, 0x6001, "\x1c", 1);
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, EBX, START + 5);
+  ck_assert_uint_eq(thunks_in_line(&b), 1);
+  set_by_dma(&b, TABLE + 6 * 4, 0x7003); /* another page is there */
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, ECX, START + 5);
+  set_by_dma(&b, TABLE + 6 * 4, 0x6003);
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, EBX, START + 5);
+  mem_dma_write(b.m->mem, 0x6000, "\x8b\x5d\xfc\xc3", 4); /* mov ebx, [ebp - 4]; ret */
+  b.cpu->gpr[EBP] = 0x300008;
+  set_by_dma(&b, TABLE + (0x300004 >> 10 & ~3u), 0x300003);
+  for (int i = 0; i < 3; i++)
+    check_thunk(&b, EBX, 0);
+  machine_free(b.m);
+}
+END_TEST
+
+/* The CALL's own push makes something else of the thunk: inc eax; add [eax], al; ret. */
+START_TEST(test_thunk_overwritten) {
+  struct bed b = begin("hot=on,verify=on");
+  CODE(&b, "\x89\xc4\xe8\xf9\x1f\x00\x00\xf4");           /* mov esp, eax; call 6000h; hlt */
+  mem_dma_write(b.m->mem, 0x6000, "\x8b\x1c\x24\xc3", 4); /* mov ebx, [esp]; ret */
+  b.cpu->gpr[EAX] = 0x9000;
+  for (int i = 0; i < 3; i++)
+    go(&b);
+  ck_assert_uint_eq(thunks_in_line(&b), 1);
+  ck_assert_uint_eq(b.cpu->gpr[EBX], START + 7);
+  b.cpu->gpr[EAX] = 0x6003;
+  b.cpu->gpr[EBX] = 0;
+  uint64_t before = cpu_icount(b.cpu);
+  go(&b);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 0x6004);
+  ck_assert_uint_eq(b.cpu->gpr[EBX], 0);
+  ck_assert_uint_eq(b.cpu->gpr[ESP], 0x6003);
+  ck_assert_uint_eq(get32(&b, 0x5fff), START + 7);
+  ck_assert_uint_eq(get32(&b, 0x6004), 4);
+  ck_assert_uint_eq(cpu_icount(b.cpu) - before, 6);
+  machine_free(b.m);
+}
+END_TEST
+
 /* mov eax, [DATA]; dec ecx; jnz START; hlt */
 #define READ_LOOP "\xa1\x00\x00\x20\x00\x49\x75\xf8\xf4"
 
@@ -328,6 +406,8 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_runs);
   tcase_add_test(tc, test_spaces);
   tcase_add_test(tc, test_turns);
+  tcase_add_test(tc, test_thunk);
+  tcase_add_test(tc, test_thunk_overwritten);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_room);

@@ -151,7 +151,7 @@ void jit_flush(struct jit *j) {
 }
 
 static bool room_below(const struct jit *j, size_t limit) {
-  return (size_t)(j->next - j->rw) + (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX <= limit;
+  return (size_t)(j->next - j->rw) + MEM_PAGE + (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX <= limit;
 }
 
 struct block *jit_block_new(struct jit *j) {

@@ -105,7 +105,46 @@ static void code_pointers(struct gen *g, const struct insn *in) {
   g->fp.opcode = (uint16_t)((in->opcode & 7) << 8 | in->modrm);
 }
 
+/*
+ * AMD's Zen 4 predicts what an FLDCW loads, in 32 places: bits 0 to 4 of its address, exclusive or bits 9 to
+ * 5 and some higher ones. Two that share a place and load different words cost 50 ns each, every time. So
+ * those that set the rounding for a conversion, and those that set it back, get places of their own. Which
+ * they are depends on the physical page, too: traces on different ones meet by chance, the less often the
+ * fewer places are used, so bits 0 to 3 are always the same.
+ */
+static unsigned fldcw_place(uintptr_t at) {
+  return (at ^ (at >> 9 & 1) ^ (at >> 7 & 2) ^ (at >> 5 & 4) ^ (at >> 3 & 8) ^ (at >> 7 & 8)) & 15;
+}
+
+static bool converts(const struct insn *in) {
+  switch (in->id) {
+  case INSN_FRNDINT:
+  case INSN_FIST_Mw:
+  case INSN_FIST_Md:
+  case INSN_FISTP_Mw:
+  case INSN_FISTP_Md:
+  case INSN_FISTP_Mq: return true;
+  default: return false;
+  }
+}
+
+static void place_fldcw(struct gen *g) {
+  uint8_t *p = g->e.p;
+  unsigned place = 0;
+  for (unsigned i = g->index + 1; i < g->count && g->insns[i].id != INSN_FLDCW; i++)
+    if (converts(&g->insns[i]))
+      place = 15;
+  while (fldcw_place((uintptr_t)p) != place)
+    p++;
+  while (p - g->e.p >= 7)
+    emit_lea64(&g->e, R9, hm_base(R9, 0x1000)); /* nobody's */
+  while (g->e.p < p)
+    e8(&g->e, 0x90);
+}
+
 static void op_x87_mem(struct gen *g, const struct insn *in, struct host_mem m) {
+  if (in->id == INSN_FLDCW)
+    place_fldcw(g);
   emit_op_rm(&g->e, 0, OM_1, in->opcode, in->reg, m);
 }
 

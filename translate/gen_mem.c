@@ -210,8 +210,13 @@ static void probe(struct gen *g, int la, unsigned size, bool write) {
 
 bool gen_windowed(const struct gen *g) { return !g->only_tlb && (g->b->window_sites >> g->index & 1); }
 
+/* Before an FLDCW there may be up to 30 bytes of padding. */
+static void reserve_access(struct gen *g, const struct insn *in) {
+  gen_reserve(g, in->id == INSN_FLDCW ? 72 : 40);
+}
+
 struct cold *gen_window_access(struct gen *g, const struct insn *in, struct host_mem m, gen_op op) {
-  gen_reserve(g, 40);
+  reserve_access(g, in);
   m.window = true;
   op(g, in, m);
   memset(&g->no_cold, 0, sizeof g->no_cold);
@@ -223,7 +228,7 @@ struct cold *gen_access(struct gen *g, const struct insn *in, int la, unsigned s
   struct emitter *e = &g->e;
   if (gen_windowed(g))
     return gen_window_access(g, in, hm_base(la, 0), op);
-  gen_reserve(g, 40);
+  reserve_access(g, in);
   /* an aligned operand cannot cross a page, and of a misaligned one the host complains */
   probe(g, la, align ? 1 : size, access != ACCESS_READ);
   struct cold *c = gen_cold(g, COLD_MEM);

@@ -60,9 +60,8 @@ static bool scan_crossing(struct cpu *cpu, struct scan *s, const uint8_t *bytes,
 /*
  * Of hot code, a block goes on behind branches on the way that they usually take: one budget check and one
  * load of the FPU for all, and the branches that are followed cost nothing. A loop is unrolled to
- * TRACE_UNROLL instructions; one with FLDCW is not, because many of them in a row are a hundred times slower
- * on some processors. A trace that gets too long ends where a basic block did, so that not every instruction
- * becomes the beginning of some trace.
+ * TRACE_UNROLL instructions. A trace that gets too long ends where a basic block did, so that not every
+ * instruction becomes the beginning of some trace.
  */
 #define TRACE_SPAN 1024 /* bytes from the lowest to the highest */
 #define TRACE_UNROLL 48u
@@ -91,13 +90,6 @@ static bool usually_taken(struct jit *j, uint32_t pa, int start, int taken, int 
 static bool visited(const struct scan *s, int off) {
   for (unsigned i = 0; i < s->count; i++)
     if (s->off[i] == off)
-      return true;
-  return false;
-}
-
-static bool contains(const struct scan *s, int id) {
-  for (unsigned i = 0; i < s->count; i++)
-    if (s->insn[i].id == id)
       return true;
   return false;
 }
@@ -141,7 +133,7 @@ static bool follow(struct jit *j, const struct scan *s, uint32_t pa, int start, 
   if (high - low > TRACE_SPAN)
     return false;
   if (*to == 0) /* a loop: again, if there is room for a whole turn */
-    return s->count + s->count / (unsigned)(1 + s->turns) <= TRACE_UNROLL && !contains(s, INSN_FLDCW);
+    return s->count + s->count / (unsigned)(1 + s->turns) <= TRACE_UNROLL;
   return s->turns > 0 || !visited(s, *to);
 }
 
@@ -205,6 +197,19 @@ static bool scan_block(struct jit *j, struct scan *s, uint32_t pa, bool hot) {
   return s->count > 0;
 }
 
+/* See place_fldcw in gen_fpu.c: it knows which of two places are different only on one page of the host. */
+#define HOST_SIZE_USUAL 24u /* bytes of an instruction, without its cold path */
+static void keep_on_page(struct jit *j, const struct scan *s) {
+  size_t left = -(uintptr_t)j->next & (MEM_PAGE - 1);
+  if (left >= s->count * HOST_SIZE_USUAL)
+    return;
+  for (unsigned i = 0; i < s->count; i++)
+    if (s->insn[i].id == INSN_FLDCW) {
+      j->next += left;
+      return;
+    }
+}
+
 struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   struct cpu *cpu = j->cpu;
   static _Thread_local struct scan scan;
@@ -245,6 +250,8 @@ struct block *jit_translate(struct jit *j, uint32_t pa, bool hot) {
   g->count = scan.count;
   b->hot = hot;
   b->window_sites = scan.window_sites;
+  if (hot)
+    keep_on_page(j, &scan);
   g->e.p = j->next;
   gen_block(g);
   DGM_ASSERT(g->e.p <= j->rw + j->size);

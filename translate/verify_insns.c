@@ -26,7 +26,7 @@ static const uint16_t integer[] = {
     X86_INS_CMOVS,  X86_INS_CMOVNS, X86_INS_CMOVP,  X86_INS_CMOVNP, X86_INS_CMOVL,  X86_INS_CMOVGE,
     X86_INS_CMOVLE, X86_INS_CMOVG,  X86_INS_SAHF,   X86_INS_CMC,    X86_INS_CLC,    X86_INS_STC};
 
-static const uint16_t integer_read[] = {X86_INS_CMP, X86_INS_TEST, X86_INS_CLFLUSH};
+static const uint16_t integer_read[] = {X86_INS_CMP, X86_INS_TEST, X86_INS_CLFLUSH, X86_INS_NOP};
 
 static const uint16_t integer_both[] = {X86_INS_XCHG, X86_INS_XADD};
 

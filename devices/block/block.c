@@ -16,6 +16,7 @@ static const struct block_format *const formats[] = {
     &raw_format,
     &vdi_format,
     &vpc_format,
+    &vmdk_format,
 };
 
 const struct block_format *block_format_at(unsigned index) {

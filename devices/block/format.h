@@ -92,7 +92,7 @@ enum block_state {
   BLOCK_STATE_UNALLOCATED /* the backing's; zeros if there is none */
 };
 
-extern const struct block_format raw_format, vdi_format, vpc_format;
+extern const struct block_format raw_format, vdi_format, vpc_format, vmdk_format;
 const struct block_format *block_format_named(const char *name); /* NULL: not known */
 const struct block_format *block_format_at(unsigned index);      /* NULL: past the last */
 

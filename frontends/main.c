@@ -18,6 +18,7 @@
 #include "frontends/audio_out.h"
 #include "frontends/guests.h"
 #include "frontends/headless.h"
+#include "frontends/img.h"
 #include "frontends/keyqueue.h"
 #include "frontends/monitor.h"
 #include "frontends/sdl.h"
@@ -226,6 +227,8 @@ int main(int argc, char **argv) {
   static struct program p;
   struct session *s = &p.s;
   signal(SIGPIPE, SIG_IGN);
+  if (argc > 1 && !strcmp(argv[1], "img"))
+    return img_main(argc - 2, argv + 2);
   if (argc > 1 && !strcmp(argv[1], "doctor"))
     return guest_doctor(argc - 2, argv + 2, stdout);
   if (options_parse(&s->options, argc, argv, s->error, sizeof s->error) < 0) {

@@ -14,9 +14,9 @@
 
 static const struct block_format *const formats[] = {
     &raw_format,
+    &qcow2_format,
     &vdi_format,
     &vpc_format,
-    &vmdk_format,
 };
 
 const struct block_format *block_format_at(unsigned index) {

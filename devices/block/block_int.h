@@ -10,12 +10,16 @@ struct block_driver { /* offsets and lengths were checked against block->size */
   int (*read)(struct block *b, uint64_t offset, void *buf, uint64_t len);
   int (*write)(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* may be NULL: read-only */
   int (*flush)(struct block *b);
+  /* Optional. Called now and then: what waits in memory since a second ago or more should reach the file. */
+  void (*tick)(struct block *b);
   void (*close)(struct block *b); /* not b->fd and b->backing: block.c closes them */
   /* Optional. What is at `offset`, and *run: how far it goes, 1 to len bytes. An enum block_state or -errno.
    */
   int (*status)(struct block *b, uint64_t offset, uint64_t len, uint64_t *run);
   /* Optional. As a write of zeros. */
   int (*write_zeroes)(struct block *b, uint64_t offset, uint64_t len);
+  /* Optional. Whole clusters become the backing's again (zeros without one); parts of clusters stay. */
+  int (*unmap)(struct block *b, uint64_t offset, uint64_t len);
   /* Optional. A whole cluster (or the last one) that was never written; -ENOTSUP: not in this kind of file.
    */
   int (*write_compressed)(struct block *b, uint64_t offset, const void *buf, uint64_t len);

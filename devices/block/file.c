@@ -136,6 +136,12 @@ static int file_lock(int fd, const char *path, bool write, const char **error) {
   return 0;
 }
 
+int file_relock(int fd, enum file_lock lock) {
+  static const short types[] = {[FILE_UNLOCKED] = F_UNLCK, [FILE_READER] = F_RDLCK};
+  struct flock all = {.l_type = types[lock], .l_whence = SEEK_SET};
+  return fcntl(fd, F_OFD_SETLK, &all) < 0 ? -errno : 0;
+}
+
 static int measure(int fd, const char *path, uint64_t *size, const char **error) {
   struct stat st;
   if (fstat(fd, &st) < 0)

@@ -13,6 +13,7 @@
 #define DEVICES_BLOCK_FORMAT_H
 
 #include "devices/block/block_int.h"
+#include "devices/block/image.h"
 
 #define BLOCK_PROBE_HEAD 4096u
 
@@ -25,42 +26,8 @@ struct block_probe {
   uint8_t tail[SECTOR]; /* the last 512 bytes; zeros if the file is shorter */
 };
 
-/* qemu-img create: `options` is -o's text, "key=value,key=value" (may be NULL), see block_option(). */
-struct block_create {
-  uint64_t size;                        /* of the guest's disk: a multiple of SECTOR */
-  const char *backing, *backing_format; /* NULL: none; the name is stored as it is */
-  const char *options;
-};
-
-struct block_check {
-  uint64_t errors;             /* could not be checked */
-  uint64_t corruptions, leaks; /* that remain */
-  uint64_t corruptions_fixed, leaks_fixed;
-  uint64_t clusters, allocated, compressed,
-      fragmented;     /* data clusters of the disk; those that are there ... */
-  uint64_t image_end; /* offset; 0: not known */
-};
-enum block_repair { BLOCK_REPAIR_NONE, BLOCK_REPAIR_LEAKS, BLOCK_REPAIR_ALL };
-
-/* For `info`: what every format has, and lines of its own ("compat", "1.1"). */
-struct block_info {
-  uint64_t cluster_size; /* 0: none */
-  bool compressed, encrypted, dirty;
-  unsigned items;
-  struct block_info_item {
-    char key[32], value[96];
-    bool text; /* JSON wants it in quotes */
-  } item[16];
-};
 void block_info_add(struct block_info *info, const char *key, bool text, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-
-/* An internal snapshot. */
-struct block_snapshot {
-  char id[64], name[256];
-  uint64_t date_ns, vm_clock_ns, state_size, disk_size; /* date since 1970 */
-};
-#define BLOCK_SNAPSHOTS 1024u
 
 struct block_format {
   const char *name;                  /* qemu-img's: raw, qcow2, vmdk, vdi, vpc, vhdx */
@@ -85,14 +52,7 @@ struct block_format {
   int (*snapshot_delete)(struct block *b, const char *name, const char **error);
 };
 
-/* Optional driver functions (struct block_driver in block_int.h) answer with these. */
-enum block_state {
-  BLOCK_STATE_DATA,
-  BLOCK_STATE_ZERO,       /* reads as zeros, whatever the backing holds */
-  BLOCK_STATE_UNALLOCATED /* the backing's; zeros if there is none */
-};
-
-extern const struct block_format raw_format, vdi_format, vpc_format, vmdk_format;
+extern const struct block_format raw_format, qcow2_format, vdi_format, vpc_format;
 const struct block_format *block_format_named(const char *name); /* NULL: not known */
 const struct block_format *block_format_at(unsigned index);      /* NULL: past the last */
 
@@ -107,6 +67,9 @@ char *block_path_beside(const char *path, const char *name);
 
 /* Open and lock another file of an image (a VMDK extent). Sets *fd and *size. */
 int file_open(const char *path, bool write, int *fd, uint64_t *size, const char **error);
+/* Another lock for an open file. */
+enum file_lock { FILE_UNLOCKED, FILE_READER };
+int file_relock(int fd, enum file_lock lock);
 /* Read and write all of it; 0 or -errno. End of file: -ENODATA. */
 int file_read(int fd, uint64_t offset, void *buf, uint64_t len);
 int file_write(int fd, uint64_t offset, const void *buf, uint64_t len);
@@ -124,10 +87,6 @@ int block_inflate(const void *in, size_t in_len, void *out, size_t out_len, int 
 /* The other way. The length, 0: it doesn't fit into out_size. */
 size_t block_deflate(const void *in, size_t in_len, void *out, size_t out_size, int window);
 
-/* The value of a key in -o's text; false: not given. "key" alone is "on". */
-bool block_option(const char *options, const char *key, char *value, size_t size);
-/* "64k", "1M", plain bytes ... false: not a size. */
-bool block_parse_size(const char *text, uint64_t *size);
 /* A message for *error: one line, valid until the next one. */
 const char *block_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

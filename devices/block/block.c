@@ -17,6 +17,7 @@ static const struct block_format *const formats[] = {
     &qcow2_format,
     &vdi_format,
     &vpc_format,
+    &vmdk_format,
 };
 
 const struct block_format *block_format_at(unsigned index) {

@@ -18,6 +18,7 @@ static const struct block_format *const formats[] = {
     &vdi_format,
     &vpc_format,
     &vmdk_format,
+    &vhdx_format,
 };
 
 const struct block_format *block_format_at(unsigned index) {

@@ -52,7 +52,7 @@ struct block_format {
   int (*snapshot_delete)(struct block *b, const char *name, const char **error);
 };
 
-extern const struct block_format raw_format, qcow2_format, vdi_format, vpc_format, vmdk_format;
+extern const struct block_format raw_format, qcow2_format, vdi_format, vpc_format, vmdk_format, vhdx_format;
 const struct block_format *block_format_named(const char *name); /* NULL: not known */
 const struct block_format *block_format_at(unsigned index);      /* NULL: past the last */
 

@@ -63,6 +63,11 @@ uint64_t vhd_disk_size(const uint8_t *footer);
 /* Entries that no sane writer leaves: outside of the file or overlapping. Sets `next`. 0 or -errno. */
 int vhd_survey(struct vhd *v, uint64_t *outside, uint64_t *overlapping);
 
+/* UTF-16 to UTF-8, up to a 0; backslashes become slashes. False: not text, or too long. (VHDX, too.) */
+#define VHD_NAME_BYTES 4096u
+bool vhd_from_utf16(const uint8_t *in, uint32_t len, bool big, char *out, size_t size);
+/* A name as it can be looked for here: of paths with drives and hosts the last component; false: none. */
+bool vhd_make_local(char *name);
 int vhd_open_parent(struct block *b, struct vhd *v, const char **error);                    /* vhd_parent.c */
 int vhd_create(int fd, const char *path, const struct block_create *c, const char **error); /* vhd_admin.c */
 int vhd_check(struct block *b, struct block_check *c, enum block_repair repair);

@@ -11,10 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NAME_BYTES 4096u
+#define NAME_BYTES VHD_NAME_BYTES
 
-/* UTF-16 to UTF-8, up to a 0; backslashes become slashes. False: not text, or too long. */
-static bool from_utf16(const uint8_t *in, uint32_t len, bool big, char *out, size_t size) {
+bool vhd_from_utf16(const uint8_t *in, uint32_t len, bool big, char *out, size_t size) {
   size_t n = 0;
   for (uint32_t i = 0; i + 1 < len; i += 2) {
     uint32_t ch = big ? be16_at(in + i) : le16_at(in + i);
@@ -75,8 +74,7 @@ static bool from_url(const char *in, char *out, size_t size) {
   return n > 0;
 }
 
-/* As it can be looked for here; false: no. */
-static bool make_local(char *name) {
+bool vhd_make_local(char *name) {
   bool drive = name[0] && name[1] == ':';
   if (drive || !strncmp(name, "//", 2)) {
     const char *last = strrchr(name, '/') ? strrchr(name, '/') + 1 : name + 2;
@@ -98,16 +96,16 @@ static bool locator_name(struct block *b, const uint8_t *l, char *name) {
   raw[len] = '\0';
   switch (code) {
   case 0x57327275: /* W2ru, W2ku: UTF-16 */
-  case 0x57326b75: return from_utf16(raw, len, false, name, NAME_BYTES) && make_local(name);
+  case 0x57326b75: return vhd_from_utf16(raw, len, false, name, NAME_BYTES) && vhd_make_local(name);
   case 0x57693272: /* Wi2r, Wi2k: no longer used */
   case 0x5769326b:
     snprintf(name, NAME_BYTES, "%.*s", (int)NAME_BYTES - 1, (const char *)raw);
     for (char *p = name; *p; p++)
       *p = *p == '\\' ? '/' : *p;
-    return make_local(name);
+    return vhd_make_local(name);
   case 0x4d616358: /* MacX */
     memcpy(url, raw, len + 1);
-    return from_url(url, name, NAME_BYTES) && make_local(name);
+    return from_url(url, name, NAME_BYTES) && vhd_make_local(name);
   default: return false;
   }
 }
@@ -150,8 +148,8 @@ int vhd_open_parent(struct block *b, struct vhd *v, const char **error) {
       int now = try(b, v, name, error);
       result = now ? now : result;
     }
-  if (result <= 0 && from_utf16(v->header + VHD_DYN_PARENT_NAME, 512, true, name, NAME_BYTES) &&
-      make_local(name)) {
+  if (result <= 0 && vhd_from_utf16(v->header + VHD_DYN_PARENT_NAME, 512, true, name, NAME_BYTES) &&
+      vhd_make_local(name)) {
     int now = try(b, v, name, error);
     result = now ? now : result;
     memcpy(wanted, name, sizeof wanted);

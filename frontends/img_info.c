@@ -306,7 +306,7 @@ int img_check(const struct img_args *a) {
   if (a->r)
     repair = !strcmp(a->r, "all") ? BLOCK_REPAIR_ALL : BLOCK_REPAIR_LEAKS;
   struct block *b = img_open(a, a->word[0], a->f, BLOCK_CHECK | BLOCK_NO_BACKING | (a->r ? BLOCK_WRITE : 0));
-  struct block_check c;
+  struct block_check c = {.verbose = !a->quiet && !a->json};
   const char *error;
   if (!b)
     return 1;

@@ -85,7 +85,7 @@ int block_create(const char *path, const char *format, const struct block_create
 /* --- facts -------------------------------------------------------------------------------------------- */
 
 int block_check(struct block *b, struct block_check *result, enum block_repair repair, const char **error) {
-  *result = (struct block_check){0};
+  *result = (struct block_check){.verbose = result->verbose};
   if (!b->format || !b->format->check) {
     *error = block_message("This image format does not support checks");
     return -ENOTSUP;

@@ -16,6 +16,7 @@ struct block_create {
 };
 
 struct block_check {
+  bool verbose; /* given: a line on stderr for each finding */
   uint64_t errors;             /* could not be checked */
   uint64_t corruptions, leaks; /* that remain */
   uint64_t corruptions_fixed, leaks_fixed;

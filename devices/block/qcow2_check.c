@@ -19,18 +19,17 @@ struct walk {
   uint32_t **count;  /* pages of reference counts, made when needed */
   uint8_t *buf;      /* a cluster */
   bool rebuild;      /* the refcount table or a block is unusable or missing */
-  bool quiet;
 };
 
 static void complain(const struct walk *w, bool leak, uint64_t at, uint64_t is, uint64_t should) {
-  if (!w->quiet && w->result->corruptions + w->result->leaks <= 100)
+  if (w->result->verbose && w->result->corruptions + w->result->leaks <= 100)
     fprintf(stderr, "%s cluster %llu refcount=%llu reference=%llu\n", leak ? "Leaked" : "ERROR",
             (unsigned long long)at, (unsigned long long)is, (unsigned long long)should);
 }
 
 static void corrupt(const struct walk *w, const char *what, uint64_t at) {
   w->result->corruptions++;
-  if (!w->quiet && w->result->corruptions <= 100)
+  if (w->result->verbose && w->result->corruptions <= 100)
     fprintf(stderr, "ERROR %s: %#llx\n", what, (unsigned long long)at);
 }
 
@@ -286,10 +285,9 @@ static void end_walk(struct walk *w) {
   w->buf = NULL;
 }
 
-static int begin_walk(struct walk *w, struct block *b, struct block_check *result, bool quiet) {
+static int begin_walk(struct walk *w, struct block *b, struct block_check *result) {
   struct qcow2 *q = qcow2_of(b);
-  *w = (struct walk){
-      .b = b, .q = q, .result = result, .quiet = quiet, .clusters = q->file_end >> q->cluster_bits};
+  *w = (struct walk){.b = b, .q = q, .result = result, .clusters = q->file_end >> q->cluster_bits};
   if (w->clusters > 1ull << 40)
     return -EFBIG;
   w->count = calloc((w->clusters >> PAGE_BITS) + 1, sizeof *w->count);
@@ -302,7 +300,7 @@ static int rebuild(struct block *b) {
   struct qcow2 *q = qcow2_of(b);
   struct block_check ignored = {0};
   struct walk w;
-  int result = begin_walk(&w, b, &ignored, true);
+  int result = begin_walk(&w, b, &ignored);
   if (!result)
     result = walk_all(&w, false);
   uint64_t base = w.clusters, table = 1, blocks = 1;
@@ -355,10 +353,10 @@ static int rebuild(struct block *b) {
 }
 
 /* One look at everything; with `repair` also a hand on it. */
-static int pass(struct block *b, struct block_check *result, enum block_repair repair, bool quiet) {
+static int pass(struct block *b, struct block_check *result, enum block_repair repair) {
   struct walk w;
-  *result = (struct block_check){0};
-  int r = begin_walk(&w, b, result, quiet);
+  *result = (struct block_check){.verbose = result->verbose};
+  int r = begin_walk(&w, b, result);
   if (!r)
     r = walk_all(&w, true);
   if (!r)
@@ -387,11 +385,12 @@ static int pass(struct block *b, struct block_check *result, enum block_repair r
 
 int qcow2_check(struct block *b, struct block_check *result, enum block_repair repair) {
   struct qcow2 *q = qcow2_of(b);
-  struct block_check before;
+  struct block_check before = {.verbose = result->verbose};
   int r = qcow2_commit(b);
   if (!r)
-    r = pass(b, &before, repair, repair && !q->writable);
+    r = pass(b, &before, repair);
   *result = before;
+  result->verbose = false;
   if (r || !repair || !q->writable)
     return r;
   qcow2_forget_l2(q);
@@ -399,11 +398,11 @@ int qcow2_check(struct block *b, struct block_check *result, enum block_repair r
   q->free_hint = 0;
   r = file_flush(b->fd);
   if (!r)
-    r = pass(b, result, BLOCK_REPAIR_NONE, true);
+    r = pass(b, result, BLOCK_REPAIR_NONE);
   if (!r && result->corruptions + result->leaks + result->errors && repair == BLOCK_REPAIR_ALL) {
-    r = pass(b, &(struct block_check){0}, repair, true); /* what a rebuilding left */
+    r = pass(b, &(struct block_check){0}, repair); /* what a rebuilding left */
     if (!r)
-      r = pass(b, result, BLOCK_REPAIR_NONE, true);
+      r = pass(b, result, BLOCK_REPAIR_NONE);
   }
   if (r)
     return r;

@@ -172,9 +172,29 @@ struct block *jit_block_new(struct jit *j) {
   return b;
 }
 
+uint32_t jit_block_pa(const struct block *b, int off) {
+  int edge = (int)(MEM_PAGE - (b->pa & (MEM_PAGE - 1)));
+  return b->pa2 == NO_PAGE || off < edge ? b->pa + (uint32_t)off : b->pa2 + (uint32_t)(off - edge);
+}
+
+unsigned jit_block_bytes(const struct jit *j, const struct block *b, int off, uint8_t *buf) {
+  const struct mem_page *pages = j->cpu->machine->mem->page;
+  uint32_t pa = jit_block_pa(b, off), avail = MEM_PAGE - (pa & (MEM_PAGE - 1));
+  const uint8_t *page = pages[pa >> 12].read;
+  unsigned n = avail < INSN_MAX ? avail : INSN_MAX;
+  if (!page)
+    return 0;
+  memcpy(buf, page + (pa & (MEM_PAGE - 1)), n);
+  if (n == INSN_MAX || b->pa2 == NO_PAGE || off >= (int)(MEM_PAGE - (b->pa & (MEM_PAGE - 1))) ||
+      !pages[b->pa2 >> 12].read)
+    return n;
+  memcpy(buf + n, pages[b->pa2 >> 12].read, INSN_MAX - n);
+  return INSN_MAX;
+}
+
 /* The granules of `page` that b covers. Both of its pages may be the same physical one. */
 static uint64_t block_granules(const struct block *b, uint32_t page) {
-  uint32_t first = b->pa - b->before, here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  uint32_t first = b->pa - b->before, here = b->pa2 == NO_PAGE ? b->len : MEM_PAGE - (first & (MEM_PAGE - 1));
   uint64_t mask = first >> 12 == page ? granule_mask(first, here) : 0;
   if (b->pa2 != NO_PAGE && b->pa2 >> 12 == page)
     mask |= granule_mask(b->pa2, b->len - here);
@@ -321,7 +341,8 @@ int jit_thunk(const uint8_t *code) {
 static bool same_thunk(const struct jit *j, const struct link *l, const struct block *to) {
   const uint8_t *page = j->cpu->machine->mem->page[to->pa >> 12].read;
   uint32_t off = to->pa & (MEM_PAGE - 1);
-  return page && off <= MEM_PAGE - THUNK_BYTES && to->len >= THUNK_BYTES && jit_thunk(page + off) == l->thunk - 1;
+  return page && off <= MEM_PAGE - THUNK_BYTES && to->len >= THUNK_BYTES &&
+         jit_thunk(page + off) == l->thunk - 1;
 }
 
 void jit_link_far(struct jit *j, struct link *l, struct block *to) {
@@ -342,12 +363,11 @@ void jit_link_far(struct jit *j, struct link *l, struct block *to) {
 
 /* Does b cover any of pa .. pa + size - 1? Both of its pages may be the same physical one. */
 static bool overlaps(const struct block *b, uint64_t pa, uint64_t size) {
-  uint32_t here = MEM_PAGE - (b->pa & (MEM_PAGE - 1));
+  uint32_t first = b->pa - b->before, here = MEM_PAGE - (first & (MEM_PAGE - 1));
   if (b->pa2 == NO_PAGE)
     here = b->len;
   else if (b->pa2 < pa + size && pa < (uint64_t)b->pa2 + b->len - here)
     return true;
-  uint32_t first = b->pa - b->before;
   return first < pa + size && pa < (uint64_t)first + here;
 }
 

@@ -167,8 +167,9 @@ static struct block *find_block(struct jit *j, bool *local) {
   j->stat.lookups++;
   struct block *b = jit_find(j, pa, cpu->eip, NO_PAGE, &crosses);
   if (!b && crosses) {
-    uint32_t pa2 = paging_translate(cpu, (la & ~(MEM_PAGE - 1)) + MEM_PAGE, access);
-    b = jit_find(j, pa, cpu->eip, pa2 & ~(MEM_PAGE - 1), &crosses);
+    uint32_t pa2; /* if it is not there, a trace is no good, and an instruction that goes on there raises */
+    if (jit_next_page(cpu, &pa2))
+      b = jit_find(j, pa, cpu->eip, pa2, &crosses);
   }
   if (!b) {
     if (is_cold(j, pa)) {
@@ -242,9 +243,9 @@ static void link_exit(struct jit *j, uint32_t number, struct block *b, bool last
   const struct block *from = jit_block(j, l->from);
   if (!from->valid || from->mode != b->mode || from->cs_limit != b->cs_limit)
     return;
-  if (l->far && lasts && b->pa2 == NO_PAGE)
+  if (l->far && lasts)
     jit_link_far(j, l, b);
-  else if (!l->far && b->pa2 == NO_PAGE)
+  else if (!l->far && (b->pa2 == NO_PAGE || b->pa2 == from->pa2))
     jit_link(j, l, b);
   else
     emit_patch32(link_leave(j, l), j->stub_lookup); /* where b's second page is, is asked each time */
@@ -298,7 +299,7 @@ static struct block *sample(struct jit *j, struct block *b) {
 static struct block *spread_heat(struct jit *j, uint32_t *link, struct block *b) {
   struct link *l = &j->links[*link - 1];
   const struct block *from = jit_block(j, l->from);
-  if (!(j->cpu->mode & MODE_WINDOW) || !from->hot || !from->valid || b->hot || b->pa2 != NO_PAGE)
+  if (!(j->cpu->mode & MODE_WINDOW) || !from->hot || !from->valid || b->hot)
     return b;
   if (++l->passes < PASSES_HOT) {
     *link = 0;

@@ -309,6 +309,9 @@ struct block *jit_block_new(struct jit *j);
 void jit_block_insert(struct jit *j, struct block *b);
 void jit_block_invalidate(struct jit *j, struct block *b);
 void jit_invalidate_range(struct jit *j, uint32_t pa, uint64_t size);
+/* Where the byte at off is, from the block's first byte on; its bytes from there on, up to INSN_MAX of them. */
+uint32_t jit_block_pa(const struct block *b, int off);
+unsigned jit_block_bytes(const struct jit *j, const struct block *b, int off, uint8_t *buf);
 /* The granules of a page that pa .. pa + size - 1 touches; does not cross the page. */
 static inline uint64_t granule_mask(uint32_t pa, uint32_t size) {
   uint32_t first = pa >> 6 & 63, last = (pa + size - 1) >> 6 & 63;
@@ -359,6 +362,8 @@ unsigned insn_may_write(const struct insn *in);
 /* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window.
  * NULL: not translatable, interpret one. */
 struct block *jit_translate(struct jit *j, uint32_t pa, bool hot);
+/* The physical page behind the one at CS:EIP, if code may be fetched there without anybody's noticing. */
+bool jit_next_page(struct cpu *cpu, uint32_t *pa);
 
 static inline uint8_t *jit_to_rw(const struct jit *j, const uint8_t *rx) { return j->rw + (rx - j->rx); }
 static inline const uint8_t *jit_to_rx(const struct jit *j, const uint8_t *rw) {

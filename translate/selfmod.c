@@ -180,21 +180,31 @@ static void note_unstable(struct jit *j, uint32_t pa, const uint8_t *page, uint3
   j->unstable_any = true;
 }
 
+/* Does the operand at `at` lie on both of the block's pages? */
+static bool crosses(const struct block *b, int at, const struct variant *x) {
+  int edge = (int)(MEM_PAGE - (b->pa & (MEM_PAGE - 1)));
+  return at < edge && at + (int)x->size > edge;
+}
+
 void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t size) {
-  const struct mem_page *page = &j->cpu->machine->mem->page[b->pa >> 12];
-  int off = (int)(pa - b->pa), start = INT16_MIN;
-  if (b->pa2 != NO_PAGE || size > 4 || !page->read)
+  bool here = pa >> 12 == b->pa >> 12; /* or on the second page */
+  int edge = (int)(MEM_PAGE - (b->pa & (MEM_PAGE - 1)));
+  int off = here ? (int)(pa - b->pa) : edge + (int)(pa & (MEM_PAGE - 1)), start = INT16_MIN;
+  uint8_t bytes[INSN_MAX];
+  if (size > 4)
     return;
   for (uint32_t i = 0; i < b->map_count; i++) {
     int at = j->maps[b->map_first + i].eip_off;
     if (at <= off && at > start)
       start = at;
   }
-  uint32_t from = (b->pa & (MEM_PAGE - 1)) + (uint32_t)start, avail = MEM_PAGE - from;
+  if (start == INT16_MIN)
+    return;
+  uint32_t from = jit_block_pa(b, start);
   struct insn in;
   struct variant x;
-  if (from >= MEM_PAGE || insn_decode(&in, page->read + from, avail < INSN_MAX ? avail : INSN_MAX,
-                                      b->mode & MODE_CODE32, j->cpu->features) != INSN_OK)
+  if (insn_decode(&in, bytes, jit_block_bytes(j, b, start, bytes), b->mode & MODE_CODE32, j->cpu->features) !=
+      INSN_OK)
     return;
   if (off >= start + in.length)
     return; /* in a gap of a trace */
@@ -202,20 +212,21 @@ void jit_note_patch(struct jit *j, const struct block *b, uint32_t pa, uint32_t 
   bool variant = find_variant(&in, &x);
   if (variant)
     operand = start + in.length - (int)x.size;
-  if (!variant || off < operand || off + (int)size > operand + (int)x.size) {
-    note_unstable(j, b->pa + (uint32_t)start, page->read, in.length);
+  if (!variant || off < operand || off + (int)size > operand + (int)x.size || crosses(b, operand, &x)) {
+    note_unstable(j, from, j->cpu->machine->mem->page[from >> 12].read, in.length);
     return;
   }
-  struct patched *p = patched_at(j, b->pa + (uint32_t)operand);
-  if (p->pa != b->pa + (uint32_t)operand)
-    *p = (struct patched){.pa = b->pa + (uint32_t)operand};
+  uint32_t at = jit_block_pa(b, operand);
+  struct patched *p = patched_at(j, at);
+  if (p->pa != at)
+    *p = (struct patched){.pa = at};
   p->times += p->times < UINT16_MAX;
   j->patched_any = true;
 }
 
 bool jit_patch_site(const struct block *b, uint32_t pa, uint64_t size) {
   for (unsigned i = 0; i < b->patch_count; i++) {
-    uint32_t at = b->pa + (uint32_t)(int32_t)b->patch_off[i];
+    uint32_t at = jit_block_pa(b, b->patch_off[i]);
     if (pa >= at && pa + size <= (uint64_t)at + b->patch_size[i])
       return true;
   }
@@ -244,7 +255,7 @@ static bool add_site(struct block *b, int off, unsigned size) {
 
 void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const int16_t *off,
                        unsigned count) {
-  if (!j->patched_any || b->pa2 != NO_PAGE)
+  if (!j->patched_any)
     return;
   for (unsigned i = 0; i < count; i++) {
     struct variant x;
@@ -252,8 +263,9 @@ void jit_apply_patches(struct jit *j, struct block *b, struct insn *insns, const
     if (!find_variant(&insns[i], &x))
       continue;
     int at = off[i] + insns[i].length - (int)x.size;
-    const struct patched *p = patched_at(j, b->pa + (uint32_t)at);
-    if (p->pa == b->pa + (uint32_t)at && p->times >= PATCHES_APPLIED &&
+    uint32_t pa = jit_block_pa(b, at);
+    const struct patched *p = patched_at(j, pa);
+    if (p->pa == pa && p->times >= PATCHES_APPLIED && !crosses(b, at, &x) &&
         only_in(insns, off, count, i, at, (int)x.size) &&
         make_variant(&in, &insns[i], &x, b->mode & MODE_CODE32, j->cpu->features) && add_site(b, at, x.size))
       insns[i] = in;

@@ -182,16 +182,13 @@ static unsigned operand_gprs(const struct insn *in) {
  * fp_pointers): find them again. */
 static void restore_fp_pointers(struct cpu *cpu, const struct block *b, const struct host_map *at) {
   const struct jit *j = cpu->engine_data;
-  const uint8_t *page = cpu->machine->mem->page[b->pa >> 12].read;
-  struct insn code, data; /* the last ones that set them */
+  struct insn code = {0}, data = {0}; /* the last ones that set them */
   int32_t code_off = 0;
   bool code_waits = false, data_waits = false;
-  for (const struct host_map *m = &j->maps[b->map_first]; page && b->pa2 == NO_PAGE && m->index < at->index;
-       m++) {
+  for (const struct host_map *m = &j->maps[b->map_first]; m->index < at->index; m++) {
+    uint8_t bytes[INSN_MAX];
     struct insn in;
-    uint32_t offset = (b->pa & (MEM_PAGE - 1)) + (uint32_t)(int32_t)m->eip_off;
-    unsigned avail = MEM_PAGE - offset;
-    if (insn_decode(&in, page + offset, avail < INSN_MAX ? avail : INSN_MAX, b->mode & MODE_CODE32,
+    if (insn_decode(&in, bytes, jit_block_bytes(j, b, m->eip_off, bytes), b->mode & MODE_CODE32,
                     cpu->features) != INSN_OK)
       return;
     if (data_waits && (insn_may_write(&in) & operand_gprs(&data)))

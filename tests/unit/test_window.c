@@ -262,6 +262,110 @@ START_TEST(test_thunk_overwritten) {
 }
 END_TEST
 
+/*
+ * A loop over the edge of two pages, with an instruction on the edge:
+ *   4FF0h  mov ecx, 3
+ *   4FF5h  test edi, edi; jnz done
+ *          xor ebx, ebx; inc esi
+ *   4FFCh  add eax, 10000h (its last byte is on the other page)
+ *   5001h  add edx, 100h; dec ecx; jnz 4FF5h
+ *   500Ah  hlt
+ */
+#define EDGE_LOOP                                                                                            \
+  "\xb9\x03\x00\x00\x00"                                                                                     \
+  "\x85\xff\x75\x11\x31\xdb\x46"                                                                             \
+  "\x05\x00\x00\x01\x00\x81\xc2\x00\x01\x00\x00\x49\x75\xeb\xf4"
+#define EDGE_START 0x4ff0u
+
+static void edge_run(struct bed *b) {
+  struct cpu *c = b->cpu;
+  memset(c->gpr, 0, 4 * sizeof c->gpr[0]);
+  c->gpr[ESI] = 0;
+  c->eip = c->next_eip = EDGE_START;
+  c->halted = 0;
+  c->icount_limit = cpu_icount(c) + 1000000;
+  for (int i = 0; i < 10000 && !c->halted && !c->shutdown; i++)
+    b->m->config.engine->run(c);
+  ck_assert(c->halted && !c->shutdown);
+}
+
+static void check_edge(struct bed *b, uint32_t eax, uint32_t edx) {
+  for (int i = 0; i < 3; i++) {
+    uint64_t before = cpu_icount(b->cpu);
+    edge_run(b);
+    ck_assert_uint_eq(b->cpu->gpr[EAX], eax);
+    ck_assert_uint_eq(b->cpu->gpr[EDX], edx);
+    ck_assert_uint_eq(b->cpu->gpr[ESI], 3);
+    ck_assert_uint_eq(cpu_icount(b->cpu) - before, 1 + 3 * 8 + 1);
+  }
+}
+
+static unsigned traces_over_edge(struct bed *b) {
+  const struct jit *j = jit_of(b);
+  unsigned n = 0;
+  for (uint32_t i = 0; i < j->block_count; i++)
+    n += j->blocks[i].valid && j->blocks[i].hot && j->blocks[i].pa2 != NO_PAGE && j->blocks[i].insns > 1;
+  return n;
+}
+
+/* A trace on two pages, whatever becomes of the second. */
+START_TEST(test_edge) {
+  struct bed b = begin("hot=on,verify=on");
+  const uint32_t pte = TABLE + 5 * 4;
+  b.cpu->gpr[EDI] = 0;
+  mem_dma_write(b.m->mem, EDGE_START, EDGE_LOOP, sizeof EDGE_LOOP - 1);
+  check_edge(&b, 0x30000, 0x300);
+  ck_assert_uint_gt(traces_over_edge(&b), 0);
+  mem_dma_write(b.m->mem, 0x5004, "\x02", 1); /* add edx, 200h: its bytes change */
+  check_edge(&b, 0x30000, 0x600);
+  mem_dma_write(b.m->mem, 0x4fff, "\x02", 1); /* add eax, 20000h: on the edge */
+  check_edge(&b, 0x60000, 0x600);
+  uint8_t page[MEM_PAGE];
+  mem_dma_read(b.m->mem, 0x5000, page, sizeof page);
+  page[0] = 1; /* add eax, 1020000h */
+  page[3] = 0x11;
+  mem_dma_write(b.m->mem, 0x9000, page, sizeof page);
+  set_by_dma(&b, pte, 0x9003); /* another page is there */
+  tlb_flush_page(b.cpu, 0x5000);
+  check_edge(&b, 0x3060000, 0x633);
+  set_by_dma(&b, pte, 0x5003);
+  tlb_flush_page(b.cpu, 0x5000);
+  check_edge(&b, 0x60000, 0x600);
+  set_by_dma(&b, pte, 0x5022); /* none is there: a fault only for who goes there */
+  tlb_flush_page(b.cpu, 0x5000);
+  edge_run(&b);
+  ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_PF + 1);
+  ck_assert_uint_eq(b.cpu->cr2, 0x5000);
+  ck_assert_uint_eq(b.cpu->gpr[ESI], 1);
+  ck_assert_uint_eq(b.cpu->gpr[EAX], 0);
+  bed_ring(&b, 0);
+  set_by_dma(&b, pte, 0x5003);
+  tlb_flush_page(b.cpu, 0x5000);
+  check_edge(&b, 0x60000, 0x600);
+  machine_free(b.m);
+}
+END_TEST
+
+/* The accessed bit of the second page is set by who goes there, and by nobody else. */
+START_TEST(test_edge_accessed) {
+  struct bed b = begin("hot=on,verify=on");
+  const uint32_t pte = TABLE + 5 * 4;
+  /* 4FF0h: mov ecx, 3; 4FF5h: test edi, edi; jnz 5000h; hlt */
+  mem_dma_write(b.m->mem, EDGE_START, "\xb9\x03\x00\x00\x00\x85\xff\x75\x07\xf4", 10);
+  mem_dma_write(b.m->mem, 0x5000, "\x46\xf4", 2); /* inc esi; hlt */
+  for (int i = 0; i < 3; i++) {
+    b.cpu->gpr[EDI] = 0;
+    edge_run(&b);
+    ck_assert_uint_eq(get32(&b, pte), 0x5003);
+  }
+  b.cpu->gpr[EDI] = 1;
+  edge_run(&b);
+  ck_assert_uint_eq(get32(&b, pte), 0x5023);
+  ck_assert_uint_eq(b.cpu->gpr[ESI], 1);
+  machine_free(b.m);
+}
+END_TEST
+
 /* mov eax, [DATA]; dec ecx; jnz START; hlt */
 #define READ_LOOP "\xa1\x00\x00\x20\x00\x49\x75\xf8\xf4"
 
@@ -408,6 +512,8 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_turns);
   tcase_add_test(tc, test_thunk);
   tcase_add_test(tc, test_thunk_overwritten);
+  tcase_add_test(tc, test_edge);
+  tcase_add_test(tc, test_edge_accessed);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_room);

@@ -2,8 +2,8 @@
 /*
  * The code cache: memory mapped twice (writable and executable, never both in one mapping), the block
  * table by physical address and mode, links between blocks, and invalidation. When anything is full,
- * everything is dropped and translation starts over. The cache is held small as long as the guest's
- * code does not fill it in no time.
+ * everything is dropped and translation starts over. The cache is held small as long as the guest does
+ * not come back to what was dropped.
  */
 #include "translate/jit.h"
 
@@ -22,11 +22,16 @@
 #define RAN_BYTES (1u << 17)
 #define MAX_INSNS (1u << 19)
 #define MAX_LINKS (1u << 21)
-/* The cache may fill so far. If the guest fills it within so many instructions, its working code is larger.
+/*
+ * So much memory may be used, with what is known of the code, before everything is dropped. If three quarters
+ * of the code was there before the last flush, and that was less than so many instructions ago, the guest's
+ * working code is larger, and the limit grows. (To translate all of it again takes about a tenth of that
+ * time.)
  */
-#define LIMIT_FIRST (24u << 20)
+#define LIMIT_FIRST (38u << 20)
 #define LIMIT_STEP (8u << 20)
-#define LIMIT_INSNS (1ull << 32)
+#define LIMIT_INSNS (1ull << 30)
+#define KNOWN_BITS 19 /* of hash, see struct jit */
 
 void *jit_sparse(size_t size) {
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -59,7 +64,7 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->rw = rw;
   j->rx = rx;
   j->size = size;
-  j->limit = size < LIMIT_FIRST ? size : LIMIT_FIRST;
+  j->limit = LIMIT_FIRST;
   j->block_max = MAX_BLOCKS;
   j->map_max = MAX_MAPS;
   j->insn_max = MAX_INSNS;
@@ -141,26 +146,45 @@ void jit_flush(struct jit *j) {
   }
   j->block_count = j->map_count = j->insn_count = j->link_count = 0;
   j->next = j->stubs_end;
-  j->limit = j->size < LIMIT_FIRST ? j->size : LIMIT_FIRST;
+  j->limit = LIMIT_FIRST;
   j->flushed_at = j->cpu->icount;
   memset(j->ids, 0, sizeof j->ids);
   memset(j->turns, 0, sizeof j->turns);
   memset(j->hot_turns, 0, sizeof j->hot_turns);
+  memcpy(j->known[0], j->known[1], sizeof j->known[0]);
+  memset(j->known[1], 0, sizeof j->known[1]);
+  j->known_blocks = j->known_again = 0;
   j->stat.flushes++;
   jit_rekey(j->cpu);
 }
 
-static bool room_below(const struct jit *j, size_t limit) {
-  return (size_t)(j->next - j->rw) + MEM_PAGE + (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX <= limit;
+static bool room(const struct jit *j) {
+  return (size_t)(j->next - j->rw) + MEM_PAGE + (BLOCK_MAX_INSNS + 4) * INSN_HOST_MAX <= j->size;
+}
+
+static size_t memory_used(const struct jit *j) {
+  return (size_t)(j->next - j->stubs_end) + j->block_count * sizeof *j->blocks +
+         j->map_count * sizeof *j->maps + j->link_count * sizeof *j->links + j->insn_count * sizeof *j->insns;
+}
+
+/* There is code at pa. Was there before the last flush, too? */
+static void note_known(struct jit *j, uint32_t pa, uint32_t mode) {
+  uint32_t n = (pa * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> (32 - KNOWN_BITS);
+  uint8_t bit = (uint8_t)(1u << (n & 7));
+  if (j->known[1][n / 8] & bit)
+    return;
+  j->known[1][n / 8] |= bit;
+  j->known_blocks++;
+  j->known_again += (j->known[0][n / 8] & bit) != 0;
 }
 
 struct block *jit_block_new(struct jit *j) {
   bool full = j->block_count == j->block_max || j->map_count + 4 * BLOCK_MAX_INSNS > j->map_max ||
               j->insn_count + 2 * BLOCK_MAX_INSNS > j->insn_max ||
-              j->link_count + 2 * BLOCK_MAX_INSNS > j->link_max || !room_below(j, j->size);
-  if (!full && !room_below(j, j->limit)) {
-    if (j->cpu->icount - j->flushed_at < LIMIT_INSNS)
-      j->limit = j->size - j->limit < LIMIT_STEP ? j->size : j->limit + LIMIT_STEP;
+              j->link_count + 2 * BLOCK_MAX_INSNS > j->link_max || !room(j);
+  if (!full && memory_used(j) > j->limit) {
+    if (j->cpu->icount - j->flushed_at < LIMIT_INSNS && j->known_again > j->known_blocks / 4 * 3)
+      j->limit += LIMIT_STEP;
     else
       full = true;
   }
@@ -223,6 +247,7 @@ void jit_block_insert(struct jit *j, struct block *b) {
     j->code_granules[b->pa2 >> 12] |= block_granules(b, b->pa2 >> 12);
   }
   b->valid = true;
+  note_known(j, b->pa, b->mode);
   j->block_count++;
   j->stat.blocks++;
   j->stat.bytes += b->host_size;

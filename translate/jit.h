@@ -50,7 +50,8 @@ struct link {
   /* To another page, of a window: the exit compares the upper half of jc_key with the one it was linked
    * under, and sets eip_bias; both are immediates in the code, see link_far_key. */
   bool far;
-  uint8_t thunk; /* 1 + the register that a thunk loads which is in line: then `field` is where the key stands */
+  uint8_t
+      thunk; /* 1 + the register that a thunk loads which is in line: then `field` is where the key stands */
   uint8_t relinks;
   uint8_t passes; /* see spread_heat */
 };
@@ -152,7 +153,7 @@ struct jit {
   uint8_t *rw;       /* code cache, writable alias */
   const uint8_t *rx; /* the same memory, executable alias */
   size_t size;
-  size_t limit;        /* how far it may fill before a flush is considered; grows up to size */
+  size_t limit;        /* memory for code and what is known of it, before a flush is considered */
   uint64_t flushed_at; /* icount */
   uint8_t *next;       /* first free byte, writable alias */
   uint8_t *stubs_end;
@@ -217,6 +218,9 @@ struct jit {
   uint8_t turns[(1u << TURNS_BITS) / 8], hot_turns[(1u << TURNS_BITS) / 8];
   uint16_t local_jumps[LOCAL_JUMPS]; /* jump cache entries of supervisor code on pages that are not global */
   unsigned local_jump_count;
+  /* By hash of a block's address and mode: it was there before the last flush; it has been since. */
+  uint8_t known[2][1u << 16];
+  uint32_t known_blocks, known_again;
   bool hold_windows; /* no hot blocks until the slice ends */
   bool slice_begins; /* the next block found begins a slice */
   uint8_t *runs;     /* by hash of address and mode: runs of code by the interpreter, see is_cold */

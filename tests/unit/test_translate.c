@@ -391,7 +391,8 @@ START_TEST(test_cold_code) {
 }
 END_TEST
 
-/* The cache grows only where it is filled in no time, and a flush gives the host its memory back. */
+/* The cache grows only where it is filled in no time with what was there before, and a flush gives the host
+ * its memory back. */
 START_TEST(test_cache_limit) {
   struct bed b = bed_make(&engine_tlb, "hot=on");
   struct jit *j = jit_of(&b);
@@ -399,19 +400,23 @@ START_TEST(test_cache_limit) {
   CODE(&b, START, "\x40\xf4");
   run(&b);
   ck_assert_uint_lt(first, j->size);
-  j->next = j->rw + first - 4096; /* as good as full */
-  jit_block_new(j);
-  ck_assert_uint_gt(j->limit, first);
-  ck_assert_uint_eq(j->stat.flushes, 0);
-  uint8_t *last = j->rw + j->limit - 4096;
-  *last = 1;
-  j->next = last;
-  b.cpu->icount += 1ull << 33;
+  j->next = j->stubs_end + first; /* full of new code */
+  *j->next = 1;
   jit_block_new(j);
   ck_assert_uint_eq(j->stat.flushes, 1);
   ck_assert_uint_eq(j->limit, first);
-  ck_assert_uint_eq(*last, 0);
+  ck_assert_uint_eq(j->stubs_end[first], 0);
   ck_assert_ptr_eq(j->next, j->stubs_end);
+  run(&b); /* the same again */
+  j->next = j->stubs_end + first;
+  jit_block_new(j);
+  ck_assert_uint_eq(j->stat.flushes, 1);
+  ck_assert_uint_gt(j->limit, first);
+  j->next = j->stubs_end + j->limit;
+  b.cpu->icount += 1ull << 33; /* but it took long */
+  jit_block_new(j);
+  ck_assert_uint_eq(j->stat.flushes, 2);
+  ck_assert_uint_eq(j->limit, first);
   machine_free(b.m);
 }
 END_TEST

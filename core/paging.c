@@ -250,6 +250,14 @@ bool paging_peek(const struct cpu *cpu, uint32_t la, struct paging_leaf *leaf) {
   return true;
 }
 
+bool paging_peek_code(const struct cpu *cpu, uint32_t la, uint32_t *pa) {
+  struct walk w;
+  if (walk((struct cpu *)cpu, la, PF_FETCH | PF_USER, &w, false) != WALK_OK || !w.accessed || w.large)
+    return false;
+  *pa = w.pa;
+  return true;
+}
+
 void paging_load_pdptes(struct cpu *cpu, uint32_t cr0, uint32_t cr3, uint32_t cr4) {
   uint64_t pdpte[4];
   if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE))

@@ -40,6 +40,8 @@ struct paging_leaf {
   bool dirty, writable, user;
 };
 bool paging_peek(const struct cpu *cpu, uint32_t la, struct paging_leaf *leaf); /* no side effects; false: not mapped */
+/* Could a user fetch from this small page, without any change to the tables? Then *pa is where. */
+bool paging_peek_code(const struct cpu *cpu, uint32_t la, uint32_t *pa);
 
 /*
  * Host pointer to the byte at la, valid to the end of its page; fills the TLB. NULL if the page is

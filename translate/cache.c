@@ -28,7 +28,7 @@
  * working code is larger, and the limit grows. (To translate all of it again takes about a tenth of that
  * time.)
  */
-#define LIMIT_FIRST (38u << 20)
+#define LIMIT_FIRST (43u << 20)
 #define LIMIT_STEP (8u << 20)
 #define LIMIT_INSNS (1ull << 30)
 #define KNOWN_BITS 19 /* of hash, see struct jit */
@@ -44,6 +44,11 @@ static void *sparse_huge(size_t size) {
   if (p)
     madvise(p, size, MADV_HUGEPAGE);
   return p;
+}
+
+void jit_sparse_free(void *p, size_t size) {
+  if (p)
+    munmap(p, size);
 }
 
 int jit_cache_init(struct jit *j, size_t size) {
@@ -75,12 +80,11 @@ int jit_cache_init(struct jit *j, size_t size) {
   j->insns = jit_sparse(MAX_INSNS * sizeof *j->insns);
   j->hash = sparse_huge(JIT_HASH * sizeof *j->hash);
   j->page_blocks = jit_sparse(MEM_PAGES * sizeof *j->page_blocks);
-  j->ran[0] = jit_sparse(RAN_BYTES);
-  j->ran[1] = jit_sparse(RAN_BYTES);
+  j->ran = jit_sparse(RAN_BYTES);
   j->runs = jit_sparse(RUNS);
   j->hints = jit_sparse(SITE_HINTS * sizeof *j->hints);
   j->code_granules = jit_sparse(MEM_PAGES * sizeof *j->code_granules);
-  if (!j->links || !j->hints || !j->code_granules || !j->ran[0] || !j->ran[1] || !j->runs || !j->blocks ||
+  if (!j->links || !j->hints || !j->code_granules || !j->ran || !spaces_init(j) || !j->runs || !j->blocks ||
       !j->maps || !j->insns || !j->hash || !j->page_blocks)
     return -ENOMEM;
   j->next_id = 1;
@@ -107,9 +111,8 @@ void jit_cache_free(struct jit *j) {
     munmap(j->hints, SITE_HINTS * sizeof *j->hints);
   if (j->code_granules)
     munmap(j->code_granules, MEM_PAGES * sizeof *j->code_granules);
-  for (int i = 0; i < 2; i++)
-    if (j->ran[i])
-      munmap(j->ran[i], RAN_BYTES);
+  jit_sparse_free(j->ran, RAN_BYTES);
+  spaces_free(j);
   if (j->runs)
     munmap(j->runs, RUNS);
   if (j->page_blocks)
@@ -441,7 +444,7 @@ void jit_rekey(struct cpu *cpu) {
   uint32_t base = cpu->seg[CS].base, limit = cpu->seg[CS].limit;
   uint64_t gen = window_code_gen(j);
   if (!gen)
-    gen = FLUSH_GEN + (cpu->mode & MODE_USER ? j->user_flushes : j->supervisor_flushes);
+    gen = FLUSH_GEN + (cpu->mode & MODE_USER ? spaces_user_gen(j) : j->supervisor_flushes);
   uint32_t h = (cpu->mode * 0x9e3779b1u ^ base * 0x85ebca6bu ^ (uint32_t)gen * 0xc2b2ae35u ^ limit) >> 8;
   struct mode_id *m = &j->ids[(h ^ h >> 11) % JIT_IDS];
   if (m->id == 0 || m->mode != cpu->mode || m->cs_base != base || m->cs_limit != limit || m->gen != gen) {

@@ -110,7 +110,7 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
   for (unsigned i = 0; i < j->local_jump_count; i++)
     cpu->jump_cache[0][j->local_jumps[i]].tag = JC_NEVER;
   j->local_jump_count = 0;
-  j->user_flushes++; /* windows look after theirs */
+  j->space = NULL; /* windows look after theirs */
   j->supervisor_flushes += !keep_global;
   jit_forget_code_stores(j);
   window_space_changed(j);
@@ -120,15 +120,12 @@ static void on_tlb_flush(struct cpu *cpu, bool keep_global) {
 static void on_tlb_flush_page(struct cpu *cpu, uint32_t la) {
   struct jit *j = cpu->engine_data;
   jit_forget_code_stores(j);
-  uint8_t bit = (uint8_t)(1u << (la >> 12 & 7)), *user = &j->ran[1][la >> 15],
-          *supervisor = &j->ran[0][la >> 15];
-  if (!((*user | *supervisor) & bit))
-    return;
-  j->user_flushes += (*user & bit) != 0;
-  j->supervisor_flushes += (*supervisor & bit) != 0;
-  *user &= (uint8_t)~bit;
+  uint8_t bit = (uint8_t)(1u << (la >> 12 & 7)), *supervisor = &j->ran[la >> 15];
+  bool user_changed = spaces_flush_page(j, la), supervisor_changed = *supervisor & bit;
+  j->supervisor_flushes += supervisor_changed;
   *supervisor &= (uint8_t)~bit;
-  jit_rekey(cpu);
+  if (user_changed || supervisor_changed)
+    jit_rekey(cpu);
 }
 
 static void jit_engine_flush(struct cpu *cpu) {
@@ -184,8 +181,11 @@ static struct block *find_block(struct jit *j, bool *local) {
   return b;
 }
 
-static void note_ran(struct jit *j, uint32_t la) {
-  j->ran[(j->cpu->mode & MODE_USER) != 0][la >> 15] |= (uint8_t)(1u << (la >> 12 & 7));
+static void note_ran(struct jit *j, uint32_t la, uint32_t pa) {
+  if (j->cpu->mode & MODE_USER)
+    spaces_ran(j, la, pa);
+  else
+    j->ran[la >> 15] |= (uint8_t)(1u << (la >> 12 & 7));
 }
 
 /* True: until jc_key changes, this EIP leads to b. */
@@ -203,9 +203,9 @@ static bool remember_jump(struct cpu *cpu, const struct block *b, bool local) {
     j->local_jumps[j->local_jump_count++] = (uint16_t)(cpu->eip & (JC_ENTRIES - 1));
   }
   if (!in_window) {
-    note_ran(j, la);
+    note_ran(j, la, b->pa);
     if (b->pa2 != NO_PAGE)
-      note_ran(j, la + MEM_PAGE);
+      note_ran(j, la + MEM_PAGE, b->pa2);
   }
   struct jc_entry *e = &cpu->jump_cache[JC_TABLE(cpu->mode)][cpu->eip & (JC_ENTRIES - 1)];
   e->tag = -((uint64_t)cpu->eip + cpu->jc_key);

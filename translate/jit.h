@@ -172,10 +172,11 @@ struct jit {
   uint32_t next_id;
 #define FLUSH_GEN (1ull << 32)
   uint64_t user_flushes, supervisor_flushes;
+  struct code_space *spaces,
+      *space; /* spaces.c; `space`: the one that user code runs in, NULL = to be found */
   bool code_store_used;
-  /* Of supervisor and user code without a window: bit per linear page, the jump cache may have entries there.
-   */
-  uint8_t *ran[2];
+  /* Of supervisor code without a window: bit per linear page, the jump cache may have entries there. */
+  uint8_t *ran;
 
   /* Stubs, writable alias addresses (the relative distances are the same in both). */
   const uint8_t *stub_exit;      /* eip is in memory */
@@ -304,6 +305,7 @@ static inline uint8_t *link_far_bias(const struct jit *j, const struct link *l) 
 }
 int jit_cache_init(struct jit *j, size_t size); /* -errno */
 void jit_cache_free(struct jit *j);
+void jit_sparse_free(void *p, size_t size);
 void *jit_sparse(size_t size); /* zeroed memory of which only what is touched exists; NULL: none */
 void jit_flush(struct jit *j); /* drop every block */
 /* The block for the CPU's mode. pa2: page of the bytes beyond the first page if the caller knows, else
@@ -361,6 +363,16 @@ bool fpu_sets_pointers(const struct insn *in); /* changes FIP, FCS and FOP */
 
 /* General registers (a bit each) that the instruction may write; perhaps some that it does not. */
 unsigned insn_may_write(const struct insn *in);
+
+/* --- spaces.c --- */
+bool spaces_init(struct jit *j);
+void spaces_free(struct jit *j);
+/* The generation of user code without a window, in the space that is in use. */
+uint64_t spaces_user_gen(struct jit *j);
+/* It ran on the page of la, which is at pa. */
+void spaces_ran(struct jit *j, uint32_t la, uint32_t pa);
+/* INVLPG. True: the generation is another one. */
+bool spaces_flush_page(struct jit *j, uint32_t la);
 
 /* --- translate.c --- */
 /* Translate the block at the CPU's EIP, whose first byte is at pa. hot: its accesses are worth a window.

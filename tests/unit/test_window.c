@@ -19,8 +19,8 @@
 #define DATA 0x200000u /* linear; the tests say where it lies */
 #define PTE_US_RW_P 7u
 
-static struct bed begin(const char *options) {
-  struct bed b = bed_with_engine(&engine_window, options, HANDLER);
+static struct bed begin_with(const struct engine *engine, const char *options) {
+  struct bed b = bed_with_engine(engine, options, HANDLER);
   for (uint32_t i = 0; i < 1024; i++) {
     put32(&b, TABLE + i * 4, i << 12 | 3);
     put32(&b, OTHER_TABLE + i * 4, i << 12 | 3);
@@ -34,6 +34,8 @@ static struct bed begin(const char *options) {
     put32(&b, 0x300000 + i * 0x1000, 100 + i);
   return b;
 }
+
+static struct bed begin(const char *options) { return begin_with(&engine_window, options); }
 
 static struct jit *jit_of(struct bed *b) { return b->cpu->engine_data; }
 
@@ -153,6 +155,69 @@ START_TEST(test_spaces) {
   windows_drop_all(jit_of(&b));
   go(&b);
   ck_assert_uint_eq(b.cpu->gpr[EAX], 103);
+  machine_free(b.m);
+}
+END_TEST
+
+#define HOPS 16u
+
+static uint64_t user_turn(struct bed *b, uint32_t want) {
+  uint64_t before = jit_of(b)->stat.lookups;
+  seg_from_desc(&b->cpu->seg[TR], S_TSS_A,
+                (struct desc){get32(b, GDT + S_TSS_A), get32(b, GDT + S_TSS_A + 4) | 0x200});
+  bed_ring(b, 3);
+  go(b);
+  ck_assert_uint_eq(b->cpu->eip, HANDLER + EXC_GP + 1); /* HLT */
+  ck_assert_uint_eq(b->cpu->gpr[EDX], want);
+  return jit_of(b)->stat.lookups - before;
+}
+
+/* User code of the software TLB, in two spaces in turn: nothing of it is looked up again after a load of CR3,
+ * unless the tables say something else. */
+START_TEST(test_user_code_of_spaces) {
+  struct bed b = begin_with(&engine_tlb, "hot=on,verify=on");
+  for (uint32_t page = 4; page < 8; page++) {
+    put32(&b, TABLE + page * 4, page << 12 | 7);
+    put32(&b, OTHER_TABLE + page * 4, page << 12 | 7);
+  }
+  CODE(&b, "\xe9\xfb\x1f\x00\x00");                           /* jmp 6000h */
+  mem_dma_write(b.m->mem, 0x5000, "\xe9\xfb\x27\x00\x00", 5); /* in the other space: jmp 6800h */
+  set_by_dma(&b, OTHER_TABLE + 4 * 4, 0x5007);
+  for (uint32_t page = 6; page < 8; page++)
+    for (uint32_t from = 0; from < 0x1000; from += 0x800) {
+      uint32_t at = page * 0x1000 + from;
+      for (uint32_t i = 0; i < HOPS; i++, at += 8) {
+        mem_dma_write(b.m->mem, at, "\xb8\x00\x00\x00\x00\xff\xe0\x90", 8); /* mov eax, the next; jmp eax */
+        put32(&b, at + 1, 0x6000 + from + (i + 1) * 8);
+      }
+      mem_dma_write(b.m->mem, at, "\xba\x00\x00\x00\x00\xf4", 6); /* mov edx, page; hlt */
+      put32(&b, at + 1, page);
+    }
+  set_by_dma(&b, OTHER_TABLE + 6 * 4, 0x7007);
+  for (unsigned i = 0; i < 6; i++) {
+    control_set_cr3(b.cpu, i & 1 ? OTHER_DIRECTORY : DIRECTORY);
+    uint64_t lookups = user_turn(&b, 6 + (i & 1));
+    if (i < 2)
+      ck_assert_uint_ge(lookups, HOPS);
+    else
+      ck_assert_uint_lt(lookups, HOPS / 2);
+  }
+  set_by_dma(&b, TABLE + 6 * 4, 0x7007); /* of the other space; this one is in use, and was not told */
+  user_turn(&b, 7);
+  control_set_cr3(b.cpu, DIRECTORY);
+  ck_assert_uint_ge(user_turn(&b, 7), HOPS);
+  set_by_dma(&b, TABLE + 6 * 4, 0x6007);
+  tlb_flush_page(b.cpu, 0x6000);
+  ck_assert_uint_ge(user_turn(&b, 6), HOPS);
+  set_by_dma(&b, TABLE + 6 * 4, 0x6007); /* not accessed: an early fetch would set the bit */
+  control_set_cr3(b.cpu, DIRECTORY);
+  ck_assert_uint_ge(user_turn(&b, 6), HOPS);
+  ck_assert_uint_eq(get32(&b, TABLE + 6 * 4), 0x6027);
+  set_by_dma(&b, TABLE + 6 * 4, 0x6023); /* the supervisor's */
+  control_set_cr3(b.cpu, DIRECTORY);
+  bed_ring(&b, 3);
+  go(&b);
+  ck_assert_uint_eq(b.cpu->eip, HANDLER + EXC_PF + 1);
   machine_free(b.m);
 }
 END_TEST
@@ -509,6 +574,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_accessed_and_dirty);
   tcase_add_test(tc, test_runs);
   tcase_add_test(tc, test_spaces);
+  tcase_add_test(tc, test_user_code_of_spaces);
   tcase_add_test(tc, test_turns);
   tcase_add_test(tc, test_thunk);
   tcase_add_test(tc, test_thunk_overwritten);

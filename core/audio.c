@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/state.h"
+
 #define RATE_MIN 1000u
 #define RATE_MAX 200000u
 #define WAITING_MAX (AUDIO_RATE / 2)
@@ -53,6 +55,8 @@ struct audio_voice {
   bool settled;                        /* nothing but silence in the converter */
   struct sample ring[RING];
   uint32_t first, count;
+  struct state_part part;
+  char part_name[80];
 };
 
 struct audio {
@@ -64,6 +68,7 @@ struct audio {
   int silent;   /* ticks */
   struct kernel *kernel;
   struct audio_voice *voices;
+  struct state_part part;
 };
 
 /* --- the converter ------------------------------------------------------------------------------------ */
@@ -423,3 +428,67 @@ void audio_voice_wake(struct audio_voice *v) {
 }
 
 bool audio_voice_awake(const struct audio_voice *v) { return v && v->awake; }
+
+/* --- snapshots ---------------------------------------------------------------------------------------- */
+
+static const struct field mixer_fields[] = {
+    FIELD(TIMER, struct audio, timer), FIELD(BOOL, struct audio, mixing), FIELD(I64, struct audio, tick),
+    FIELD(U32, struct audio, silent),  FIELDS_END,
+};
+
+static const struct field voice_fields[] = {
+    FIELD(U32, struct audio_voice, rate),       FIELD(U32, struct audio_voice, gain_left),
+    FIELD(U32, struct audio_voice, gain_right), FIELD(BOOL, struct audio_voice, awake),
+    FIELD(BOOL, struct audio_voice, playing),   FIELD(U32, struct audio_voice, start),
+    FIELD(U64, struct audio_voice, written),    FIELD(U64, struct audio_voice, dropped),
+    FIELD(U64, struct audio_voice, dry),        FIELD_BUFFER(struct audio_voice, in),
+    FIELD(U32, struct audio_voice, in_count),   FIELD(U32, struct audio_voice, center),
+    FIELD(U32, struct audio_voice, fraction),   FIELD(BOOL, struct audio_voice, settled),
+    FIELD_BUFFER(struct audio_voice, ring),     FIELD(U32, struct audio_voice, first),
+    FIELD(U32, struct audio_voice, count),      FIELDS_END,
+};
+
+static const char *check_voice(const void *object) {
+  const struct audio_voice *v = object;
+  const uint32_t room = sizeof v->in / sizeof v->in[0];
+  if (v->rate < RATE_MIN || v->rate > RATE_MAX || v->gain_left > 4 * AUDIO_GAIN_ONE ||
+      v->gain_right > 4 * AUDIO_GAIN_ONE || v->first >= RING || v->count > WAITING_MAX || v->in_count > room ||
+      v->center < HALF_MAX || v->center > room || v->fraction >= AUDIO_RATE)
+    return "sound that cannot be";
+  return NULL;
+}
+
+/* Whoever listens here may be another than there, or nobody: what waits to be played then goes. */
+static void mixer_loaded(void *object) {
+  struct audio *a = object;
+  a->silent = a->silent < 0 ? 0 : a->silent;
+  int64_t now = clock_now(a->clock) / AUDIO_TICK;
+  if (!a->mixing || !a->has_sink || a->tick > now || now - a->tick > REST_TICKS) {
+    timer_cancel(&a->timer);
+    a->mixing = false;
+    a->tick = now;
+  }
+  for (struct audio_voice *v = a->voices; v; v = v->next) {
+    if (!a->has_sink)
+      audio_voice_stop(v);
+    else if (v->awake || v->count)
+      wake(a);
+  }
+}
+
+static void voice_loaded(void *object) {
+  struct audio_voice *v = object;
+  if (v->rate != AUDIO_RATE && !v->audio->kernel)
+    v->audio->kernel = kernel_new();
+}
+
+void audio_each_part(struct audio *a, void (*each)(void *opaque, const struct state_part *part), void *opaque) {
+  unsigned n = 0;
+  for (struct audio_voice *v = a->voices; v; v = v->next) {
+    snprintf(v->part_name, sizeof v->part_name, "voice:%u:%.60s", n++, v->name);
+    v->part = (struct state_part){v->part_name, v, voice_fields, check_voice, voice_loaded, false, NULL};
+    each(opaque, &v->part);
+  }
+  a->part = (struct state_part){"mixer", a, mixer_fields, NULL, mixer_loaded, false, NULL};
+  each(opaque, &a->part);
+}

@@ -19,6 +19,8 @@
 
 #include "core/clock.h"
 
+struct state_part;
+
 #define AUDIO_RATE 48000u             /* of the mixer's output, frames per second */
 #define AUDIO_TICK (NS_PER_SEC / 100) /* ns */
 #define AUDIO_TICK_FRAMES (AUDIO_RATE / 100)
@@ -44,6 +46,8 @@ void audio_free(struct audio *a);
 /* NULL: none, and the mixer rests. The sink's time begins where the machine's is now. */
 void audio_set_sink(struct audio *a, const struct audio_sink *sink);
 bool audio_listening(const struct audio *a); /* is there a sink? Without one writing is pointless */
+/* For snapshots: the mixer and its voices. */
+void audio_each_part(struct audio *a, void (*each)(void *opaque, const struct state_part *part), void *opaque);
 void audio_info(struct audio *a, FILE *out); /* the voices, for the monitor */
 
 /*

@@ -112,6 +112,11 @@ uint64_t clock_insns_until(struct clock *c, int64_t ns) {
   return insns > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)insns;
 }
 
+void clock_set_now(struct clock *c, int64_t ns) {
+  c->paused_at = ns;
+  c->base = c->counted ? ns - counted_ns(c) : host_ns() - ns;
+}
+
 void clock_set_kick(struct clock *c, void (*kick)(void *opaque), void *opaque) {
   c->kick = kick;
   c->kick_opaque = opaque;
@@ -146,4 +151,11 @@ void timer_cancel(struct timer *t) {
   }
   t->armed = false;
   t->next = NULL;
+}
+
+uint32_t timer_rank(const struct timer *t) {
+  uint32_t rank = 0;
+  for (const struct timer *before = t->clock ? t->clock->first : NULL; before && before != t; before = before->next)
+    rank++;
+  return rank;
 }

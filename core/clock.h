@@ -41,12 +41,15 @@ void clock_run_timers(struct clock *c); /* fire all that are due at clock_now */
 void clock_warp(struct clock *c, int64_t ns);
 /* Counted only: instructions until virtual time `ns` (0 if past). */
 uint64_t clock_insns_until(struct clock *c, int64_t ns);
+/* From now on it is virtual time `ns`; timers keep their deadlines. For snapshots. */
+void clock_set_now(struct clock *c, int64_t ns);
 /* Called when a timer is armed earlier than all others (so that the CPU loop shortens its slice). */
 void clock_set_kick(struct clock *c, void (*kick)(void *opaque), void *opaque);
 
 void timer_init(struct timer *t, struct clock *c, const char *name, void (*fire)(void *), void *opaque);
 void timer_arm(struct timer *t, int64_t deadline); /* re-arms; may lie in the past: fires at the next run */
 void timer_cancel(struct timer *t);
+uint32_t timer_rank(const struct timer *t); /* armed timers that fire before it */
 
 /* a * b / c without overflow of the product, rounding down; c > 0 */
 static inline int64_t muldiv64(int64_t a, int64_t b, int64_t c) {

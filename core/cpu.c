@@ -5,8 +5,10 @@
  */
 #include "core/cpu.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
+#include "core/desc.h"
 #include "core/log.h"
 #include "core/machine.h"
 #include "core/paging.h"
@@ -183,6 +185,17 @@ void cpu_pulse_nmi(struct cpu *cpu) {
     machine_kick(cpu->machine);
 }
 
+void cpu_forget_code(struct cpu *cpu) {
+  cpu->mode &= ~MODE_ENGINE;
+  cpu->fpu_loaded = 0;
+  cpu->jc_key = cpu->jc_table = 0;
+  cpu->eip_bias = 0;
+  /* Whole pages, which are zeros then as at the beginning. */
+  _Static_assert(offsetof(struct cpu, jump_cache) % 4096 == 0 && sizeof cpu->jump_cache % 4096 == 0, "pages");
+  if (madvise(cpu->jump_cache, sizeof cpu->jump_cache, MADV_DONTNEED) < 0)
+    memset(cpu->jump_cache, 0, sizeof cpu->jump_cache);
+}
+
 uint64_t cpu_icount(const struct cpu *cpu) { return cpu->icount; }
 
 #define SEG_FIELDS(n, name) \
@@ -235,3 +248,46 @@ static const struct field fields[] = {
 };
 
 const struct field *cpu_fields(void) { return fields; }
+
+static const struct field more_fields[] = {
+  FIELD(U64, struct cpu, icount),
+  FIELD(U64, struct cpu, tsc_offset),
+  FIELD(U64, struct cpu, ucode_rev),
+  FIELD_ARRAY(U64, struct cpu, perf_ctr),
+  FIELD_ARRAY(U64, struct cpu, perf_evt),
+  FIELD(U64, struct cpu, debugctl),
+  FIELD_ARRAY(U64, struct cpu, mc_ctl),
+  FIELD(U8, struct cpu, ignne),
+  FIELD(U32, struct cpu, pending),
+  FIELD(U8, struct cpu, shutdown),
+  FIELD(U32, struct cpu, idle_calls.count),
+  FIELD(U64, struct cpu, idle_calls.at),
+  FIELD(U32, struct cpu, key_calls.count),
+  FIELD(U64, struct cpu, key_calls.at),
+  FIELDS_END,
+};
+
+const struct field *cpu_more_fields(void) { return more_fields; }
+
+/* A file may say anything: nothing in here may be what the host cannot stand. */
+void cpu_loaded(struct cpu *cpu) {
+  cpu->eflags |= FL_1;
+  cpu->cpl &= 3;
+  cpu->a20 = cpu->a20 != 0;
+  cpu->halted = cpu->halted != 0;
+  cpu->shadow = cpu->shadow <= SHADOW_MOVSS ? cpu->shadow : SHADOW_NONE;
+  cpu->pending &= PEND_INTR | PEND_NMI | PEND_INIT | PEND_TRAP;
+  cpu->pending |= PEND_EXIT;
+  cpu->fx.mxcsr &= 0xffff;             /* the host faults on other bits */
+  cpu->icount &= UINT64_MAX >> 2;      /* so that limits beyond it can be told */
+  cpu->icount_limit = cpu->icount;
+  cpu->exc_depth_vector = ~0u;
+  cpu->exc_ext = cpu->exc_has_error = 0;
+  cpu->idle_wanted = false;
+  cpu->next_eip = cpu->eip;
+  for (int i = 0; i < SEG_COUNT; i++)
+    seg_update_room(&cpu->seg[i], false);
+  control_update_debug(cpu);
+  tlb_flush(cpu, false);
+  cpu_update_mode(cpu);
+}

@@ -365,6 +365,9 @@ void cpu_set_intr(struct cpu *cpu, bool level);
 void cpu_pulse_nmi(struct cpu *cpu);
 
 const struct field *cpu_fields(void); /* architectural state, for state.h */
+const struct field *cpu_more_fields(void); /* what snapshots save besides */
+void cpu_forget_code(struct cpu *cpu); /* no engine is there any more: nothing may lead to its code */
+void cpu_loaded(struct cpu *cpu); /* both were loaded: derive the rest */
 
 /* Instructions retired so far, exact at instruction boundaries seen by C code. */
 uint64_t cpu_icount(const struct cpu *cpu);

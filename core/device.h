@@ -39,6 +39,13 @@ struct device_class {
   void (*reset)(struct device *dev); /* power-on and system reset */
   void (*destroy)(struct device *dev); /* frees what init took; the bus ranges go with the buses. NULL allowed */
   const struct field *fields;
+  /*
+   * Loading a snapshot (core/snapshot.h). When the fields of all devices but the timers are loaded, check says what of
+   * them cannot be, in a few words, or NULL; it must not change anything. Then loaded makes anew what follows from the
+   * fields: mappings, pointers, what is cached. Lines keep their levels by themselves. Both NULL allowed.
+   */
+  const char *(*check)(const struct device *dev);
+  void (*loaded)(struct device *dev);
 };
 
 struct device {

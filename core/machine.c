@@ -222,6 +222,40 @@ void machine_request_quit(struct machine *m, int status) {
   set_state(m, MACHINE_QUIT, "quit");
 }
 
+/* --- for snapshots ------------------------------------------------------------------------------------ */
+
+int machine_restart_engine(struct machine *m) {
+  const struct engine *engine = m->config.engine;
+  for (unsigned i = 0; i < m->cpu_count; i++) {
+    struct cpu *cpu = m->cpu[i];
+    if (engine->destroy)
+      engine->destroy(cpu);
+    mem_forget_code(m->mem);
+    m->mem->on_code_write = NULL;
+    cpu_forget_code(cpu);
+    int error = engine->init ? engine->init(cpu, m->config.engine_options) : 0;
+    if (error)
+      return error;
+  }
+  return 0;
+}
+
+void machine_loaded(struct machine *m, bool ok) {
+  m->pace_set = false;
+  if (!ok)
+    machine_request_quit(m, 1);
+  else if (m->state == MACHINE_SHUTDOWN)
+    set_state(m, MACHINE_PAUSED, "loaded");
+  machine_kick(m);
+}
+
+void machine_forked(struct machine *m) {
+  init_sync(m);
+  atomic_store(&m->lock_waiters, 0);
+  m->cpu_asleep = false;
+  m->pace_set = false;
+}
+
 /* --- the CPU loop ------------------------------------------------------------------------------------- */
 
 static void reset(struct machine *m) {

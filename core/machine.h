@@ -41,6 +41,8 @@ struct machine_config { /* what a front end decides; strings must outlive the ma
   bool start_paused; /* -S */
 };
 
+struct snapshot_store;
+
 struct machine {
   struct machine_config config;
   unsigned cpu_count;
@@ -51,6 +53,8 @@ struct machine {
   struct clock *clock;
   struct audio *audio;
   struct device_set devices;
+  struct state_part *parts;      /* core/snapshot.h: what others want saved */
+  struct snapshot_store *stores;
   struct input_sink input;
   struct display *display; /* NULL until a display adapter sets it */
   /* The board's hooks. */
@@ -93,6 +97,12 @@ void machine_continue(struct machine *m);
 void machine_request_reset(struct machine *m); /* also by devices: port 92h, 8042, CF9h, triple fault */
 void machine_request_shutdown(struct machine *m, const char *reason); /* guest asked to power off */
 void machine_request_quit(struct machine *m, int status);
+/* For snapshots: all translations and what the engine has learnt go, whatever the memory holds now. 0 or -errno. */
+int machine_restart_engine(struct machine *m);
+/* Everything was replaced; or, not ok, it is in no state to go on: quit. */
+void machine_loaded(struct machine *m, bool ok);
+/* In a child process: the lock is new, and nobody waits. */
+void machine_forked(struct machine *m);
 void machine_kick(struct machine *m); /* wake the CPU loop: an interrupt or input arrived */
 
 #endif

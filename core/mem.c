@@ -516,3 +516,65 @@ void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool tab
   if (table && m->on_protect)
     m->on_protect(m->listener, b->host + offset);
 }
+
+void mem_forget_code(struct mem *m) {
+  for (unsigned i = 0; i < m->alias_count; i++) {
+    const struct mem_alias *a = &m->alias[i];
+    for (uint64_t off = 0; off < a->block->size; off += MEM_PAGE) {
+      int64_t pa = (int64_t)off + a->delta;
+      if (pa >= 0 && pa < (int64_t)MEM_PAGES * MEM_PAGE)
+        m->page[pa / MEM_PAGE].flags &= (uint8_t)~(PAGE_CODE | PAGE_CODE_HERE | PAGE_SHADOWED);
+    }
+  }
+}
+
+/* --- in a child process ------------------------------------------------------------------------------- */
+
+static int copy_run(int fd, const uint8_t *from, off_t offset, size_t len) {
+  while (len) {
+    ssize_t n = pwrite(fd, from, len, offset);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return n < 0 ? -errno : -EIO;
+    from += n, offset += n, len -= (size_t)n;
+  }
+  return 0;
+}
+
+/* What is there of a block; holes stay holes. */
+static int copy_block(const struct mem *m, const struct mem_block *b, int fd) {
+  off_t end = (off_t)(b->fd_offset + b->size);
+  for (off_t at = (off_t)b->fd_offset, hole; at < end; at = hole) {
+    at = lseek(m->fd, at, SEEK_DATA);
+    if (at < 0 || at >= end)
+      return at < 0 && errno != ENXIO ? -errno : 0;
+    hole = lseek(m->fd, at, SEEK_HOLE);
+    if (hole < 0)
+      return -errno;
+    hole = hole < end ? hole : end;
+    int error = copy_run(fd, b->host + ((uint64_t)at - b->fd_offset), at, (size_t)(hole - at));
+    if (error)
+      return error;
+  }
+  return 0;
+}
+
+int mem_forked(struct mem *m) {
+  int fd = memfd_create("guest memory", MFD_CLOEXEC);
+  int error = fd < 0 || ftruncate(fd, (off_t)m->fd_size) < 0 ? -errno : 0;
+  for (const struct mem_block *b = m->blocks; b && !error; b = b->next)
+    error = copy_block(m, b, fd);
+  for (const struct mem_block *b = m->blocks; b && !error; b = b->next)
+    if (mmap(b->host, b->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
+             (off_t)b->fd_offset) == MAP_FAILED)
+      error = -errno;
+  if (error) {
+    if (fd >= 0)
+      close(fd);
+    return error;
+  }
+  close(m->fd);
+  m->fd = fd;
+  return 0;
+}

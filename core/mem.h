@@ -128,6 +128,15 @@ void mem_set_code(struct mem *m, uint32_t pa, bool code);
 /* Is there no code from other physical aliases of the page at pa, which is RAM? */
 bool mem_code_only_here(struct mem *m, uint32_t pa);
 
+/* No translator is there any more: no page has code or is watched. */
+void mem_forget_code(struct mem *m);
+
+/*
+ * In a child process: memory of its own at the same host addresses, with what the parent has now. The old file stays
+ * the parent's. 0 or -errno.
+ */
+int mem_forked(struct mem *m);
+
 /* Set or clear PAGE_SHADOWED on every guest page that shows the host page at `offset` of b. */
 void mem_set_table(struct mem *m, struct mem_block *b, uint64_t offset, bool table);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/state.h"
 
 struct queued {
   uint16_t len;
@@ -33,6 +34,8 @@ struct net_cable {
   } tap[NET_TAPS];
   unsigned taps;
   struct direction to[2]; /* by the side that receives */
+  struct state_part part;
+  char part_name[100];
 };
 
 static bool is_ready(const struct direction *d) { return !d->end.ready || d->end.ready(d->end.opaque); }
@@ -169,4 +172,46 @@ bool net_tap(struct net_cable *c, void (*seen)(void *, int64_t, const uint8_t *,
   c->tap[c->taps].seen = seen;
   c->tap[c->taps++].opaque = opaque;
   return true;
+}
+
+/* --- snapshots ---------------------------------------------------------------------------------------- */
+
+#define DIRECTION_FIELDS(n)                                                                                   \
+  FIELD(U32, struct net_cable, to[n].refusals), FIELD(I64, struct net_cable, to[n].asked),                    \
+      FIELD(U32, struct net_cable, to[n].first), FIELD(U32, struct net_cable, to[n].count),                   \
+      FIELD_BUFFER(struct net_cable, to[n].frame)
+
+static const struct field cable_fields[] = {
+    FIELD(BOOL, struct net_cable, link), FIELD(U64, struct net_cable, dropped), FIELD(TIMER, struct net_cable, timer),
+    DIRECTION_FIELDS(NET_CARD),          DIRECTION_FIELDS(NET_HOST),            FIELDS_END,
+};
+
+static const char *check_cable(const void *object) {
+  const struct net_cable *c = object;
+  for (int side = 0; side < 2; side++) {
+    const struct direction *d = &c->to[side];
+    if (d->first >= NET_QUEUE || d->count > NET_QUEUE)
+      return "a queue that cannot be";
+    for (unsigned i = 0; i < NET_QUEUE; i++)
+      if (d->frame[i].len > NET_FRAME_MAX)
+        return "a frame that is too long";
+    for (unsigned i = 0; i < d->count; i++)
+      if (d->frame[(d->first + i) % NET_QUEUE].len == 0)
+        return "a frame without contents";
+  }
+  return NULL;
+}
+
+/* What was on its way to a host that is not there is lost. */
+static void cable_loaded(void *object) {
+  struct net_cable *c = object;
+  for (int side = 0; side < 2; side++)
+    if (!c->to[side].attached)
+      c->to[side].count = 0;
+}
+
+struct state_part *net_part(struct net_cable *c) {
+  snprintf(c->part_name, sizeof c->part_name, "net:%.80s", c->name);
+  c->part = (struct state_part){c->part_name, c, cable_fields, check_cable, cable_loaded, false, NULL};
+  return &c->part;
 }

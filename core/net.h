@@ -48,6 +48,9 @@ void net_set_link(struct net_cable *c, bool up);
 bool net_link(const struct net_cable *c);
 /* Frames that were dropped because a queue was full or the cable was pulled. */
 uint64_t net_dropped(const struct net_cable *c);
+/* For snapshots: what is on its way. */
+struct state_part;
+struct state_part *net_part(struct net_cable *c);
 /* See every frame, in either direction, as it is sent (pcap dump). False: there are NET_TAPS already. */
 bool net_tap(struct net_cable *c, void (*seen)(void *opaque, int64_t ns, const uint8_t *frame, size_t len),
              void *opaque);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -122,4 +123,144 @@ int state_load(const void *buf, size_t len, void *object, const struct field *fi
     }
   }
   return 0;
+}
+
+/* --- by name ------------------------------------------------------------------------------------------ */
+
+#define TIMER_BYTES 13u /* armed, deadline, rank */
+#define NAME_MAX_BYTES 255u
+#define FIELD_HEAD 6u /* kind, length of the name, count */
+
+void state_put(struct state_buf *b, const void *data, size_t len) {
+  if (b->failed)
+    return;
+  if (b->size - b->len < len) {
+    size_t size = b->size * 2 > b->len + len ? b->size * 2 : b->len + len + 4096;
+    uint8_t *more = realloc(b->data, size);
+    if (!more) {
+      b->failed = true;
+      return;
+    }
+    b->data = more;
+    b->size = size;
+  }
+  if (len)
+    memcpy(b->data + b->len, data, len);
+  b->len += len;
+}
+
+static size_t packed_size(enum field_kind kind) { return kind == FIELD_TIMER ? TIMER_BYTES : sizes[kind].serial; }
+
+static void pack_element(uint8_t *to, const uint8_t *p, enum field_kind kind) {
+  if (kind == FIELD_TIMER) {
+    const struct timer *t = (const struct timer *)p;
+    int64_t deadline = t->armed ? t->deadline : 0;
+    uint32_t rank = timer_rank(t);
+    to[0] = t->armed;
+    memcpy(to + 1, &deadline, 8);
+    memcpy(to + 9, &rank, 4);
+  } else {
+    uint64_t value = element_value(p, kind);
+    memcpy(to, &value, sizes[kind].serial);
+  }
+}
+
+void state_pack(struct state_buf *b, const void *object, const struct field *fields) {
+  for (const struct field *f = fields; f && f->kind != FIELD_END; f++) {
+    size_t length = strlen(f->name);
+    DGM_ASSERT(length <= NAME_MAX_BYTES && f->count <= UINT32_MAX);
+    uint8_t head[FIELD_HEAD] = {(uint8_t)f->kind, (uint8_t)length};
+    uint32_t count = (uint32_t)f->count;
+    memcpy(head + 2, &count, 4);
+    state_put(b, head, sizeof head);
+    state_put(b, f->name, length);
+    if (f->kind == FIELD_BYTES) {
+      state_put(b, element(object, f, 0), f->count);
+      continue;
+    }
+    for (size_t i = 0; i < f->count; i++) {
+      uint8_t value[TIMER_BYTES];
+      pack_element(value, element(object, f, i), f->kind);
+      state_put(b, value, packed_size(f->kind));
+    }
+  }
+}
+
+static int note_timer(struct state_timers *timers, struct timer *t, const uint8_t *from) {
+  if (timers->count == timers->size) {
+    size_t size = timers->size ? timers->size * 2 : 64;
+    struct state_timer *more = realloc(timers->timer, size * sizeof *more);
+    if (!more)
+      return -ENOMEM;
+    timers->timer = more;
+    timers->size = size;
+  }
+  struct state_timer *n = &timers->timer[timers->count++];
+  *n = (struct state_timer){.timer = t, .armed = from[0] != 0};
+  memcpy(&n->deadline, from + 1, 8);
+  memcpy(&n->rank, from + 9, 4);
+  return 0;
+}
+
+/* Does the record at `data` hold field f? Its length, or 0. */
+static size_t match_field(const uint8_t *data, size_t len, const struct field *f) {
+  size_t name = strlen(f->name), body = f->count * packed_size(f->kind);
+  uint32_t count = 0;
+  if (len < FIELD_HEAD + name || data[0] != (uint8_t)f->kind || data[1] != name)
+    return 0;
+  memcpy(&count, data + 2, 4);
+  if (count != f->count || memcmp(data + FIELD_HEAD, f->name, name) || len - FIELD_HEAD - name < body)
+    return 0;
+  return FIELD_HEAD + name + body;
+}
+
+static int take_field(uint8_t *object, const struct field *f, const uint8_t *from, struct state_timers *timers) {
+  for (size_t i = 0; i < f->count; i++, from += packed_size(f->kind)) {
+    uint8_t *p = object + f->offset + i * sizes[f->kind].native;
+    if (f->kind != FIELD_TIMER)
+      load_element(p, f->kind, from);
+    else if (timers && note_timer(timers, (struct timer *)p, from))
+      return -ENOMEM;
+  }
+  return 0;
+}
+
+int state_unpack(const uint8_t *data, size_t len, void *object, const struct field *fields,
+                 struct state_timers *timers, char *what, size_t size) {
+  size_t at = 0;
+  for (const struct field *f = fields; f && f->kind != FIELD_END; f++) {
+    size_t n = match_field(data + at, len - at, f);
+    if (!n) {
+      snprintf(what, size, "%s", f->name);
+      return -EINVAL;
+    }
+    at += n;
+  }
+  if (at != len) {
+    snprintf(what, size, "more than it has here");
+    return -EINVAL;
+  }
+  at = 0;
+  for (const struct field *f = fields; object && f && f->kind != FIELD_END; f++) {
+    size_t head = FIELD_HEAD + strlen(f->name);
+    if (take_field(object, f, data + at + head, timers))
+      return -ENOMEM;
+    at += head + f->count * packed_size(f->kind);
+  }
+  return 0;
+}
+
+static int by_rank(const void *a, const void *b) {
+  const struct state_timer *x = a, *y = b;
+  return x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+void state_apply_timers(struct state_timers *timers) {
+  if (timers->count)
+    qsort(timers->timer, timers->count, sizeof *timers->timer, by_rank);
+  for (size_t i = 0; i < timers->count; i++)
+    timer_cancel(timers->timer[i].timer);
+  for (size_t i = 0; i < timers->count; i++)
+    if (timers->timer[i].armed)
+      timer_arm(timers->timer[i].timer, timers->timer[i].deadline);
 }

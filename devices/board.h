@@ -75,6 +75,12 @@ void board_free(struct machine *m);
 /* Media change by monitor. `drive` is QEMU's name: "floppy0", "floppy1", "ide0-hd0", "ide0-cd0", "ide1-cd0" ...
  * block NULL = eject. force: even if the guest locked the tray. 0 or -errno (-ENODEV, -EBUSY; hard disks: -ENOTSUP). */
 int board_change_media(struct machine *m, const char *drive, struct block *block, bool force);
+/*
+ * Loading a snapshot: called when it has another medium in a removable drive than is there now (path NULL: none), to
+ * change that, also against the guest's will. 0 or -errno. Without it such a snapshot is refused.
+ */
+void board_on_other_medium(struct machine *m, int (*change)(void *opaque, const char *drive, const char *path),
+                           void *opaque);
 void board_info_block(struct machine *m, FILE *out); /* as QEMU's "info block" */
 void board_info_pci(struct machine *m, FILE *out);
 void board_info_usb(struct machine *m, FILE *out);

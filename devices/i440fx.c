@@ -121,12 +121,14 @@ static void i440fx_reset(struct device *dev) {
 
 static void i440fx_destroy(struct device *dev) { pci_bus_free(DEVICE(struct i440fx, dev)->bus); }
 
-/* After a load call pci_bus_restore: it lets the PAM registers act. */
 static const struct field i440fx_fields[] = {
     {FIELD_BYTES, "config", offsetof(struct i440fx, func.config), 256},
     FIELD(U32, struct i440fx, config_address),
     FIELDS_END,
 };
+
+/* All functions of the bus have their registers: the BARs and the PAM registers act. */
+static void i440fx_loaded(struct device *dev) { pci_bus_restore(DEVICE(struct i440fx, dev)->bus); }
 
 const struct device_class i440fx_class = {
     .name = "i440FX",
@@ -135,6 +137,7 @@ const struct device_class i440fx_class = {
     .reset = i440fx_reset,
     .destroy = i440fx_destroy,
     .fields = i440fx_fields,
+    .loaded = i440fx_loaded,
 };
 
 struct pci_bus *i440fx_bus(struct device *dev) {

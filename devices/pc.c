@@ -499,7 +499,7 @@ int board_init(struct machine *m, const struct board_config *config) {
   static int (*const steps[])(struct pc *) = {
       load_bios, map_memory,  add_interrupts, add_chipset,    add_timers, add_input,     add_ports,
       add_disks, add_display, pc_add_usb,     pc_add_extras,  add_fw_cfg, name_functions, pc_config_init,
-      pc_load_kernel,
+      pc_load_kernel, pc_add_snapshot,
   };
   if (m->ram->size < 1u << 20 || m->ram->size > 3584ull << 20) {
     error_report("the PC takes from 1 MB to 3584 MB of memory, not %llu MB",
@@ -530,6 +530,7 @@ void board_free(struct machine *m) {
   m->on_reset = NULL;
   m->on_powerdown = NULL;
   m->on_stuck = NULL;
+  pc_free_snapshot(pc);
   device_free_all(&m->devices); /* they call back into the board */
   m->board = NULL;
   free(pc);

@@ -21,6 +21,7 @@ struct pc {
   struct device *ps2mouse;
   uint8_t isa_level[PC_ISA_IRQS]; /* bit per enum pc_irq_source */
   char extra_id[BOARD_EXTRAS][32];
+  struct pc_snapshot *snapshot; /* pc_snapshot.c */
   bool booted; /* reset at least once: boot_once no longer holds */
 };
 
@@ -53,6 +54,10 @@ int pc_add_usb_kbd(struct pc *pc, const struct board_extra *extra, const char *i
 int pc_add_usb_mouse(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_usb_storage(struct pc *pc, const struct board_extra *extra, const char *id);
 int pc_add_usb_tablet(struct pc *pc, const struct board_extra *extra, const char *id);
+
+/* pc_snapshot.c: have the board, its cables and its disks saved. */
+int pc_add_snapshot(struct pc *pc);
+void pc_free_snapshot(struct pc *pc);
 
 /* pc_config.c: what firmware is told, through CMOS RAM and fw_cfg. */
 int pc_config_init(struct pc *pc);

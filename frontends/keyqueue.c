@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/monitor.h"
+#include "core/snapshot.h"
 
 #define QUEUE_MAX 65536u
 #define MS 1000000ll
@@ -36,7 +37,29 @@ struct keyqueue {
   int64_t waiting_since; /* -1: not waiting */
   unsigned first, count;
   struct key_event event[QUEUE_MAX];
+  struct state_part part;
 };
+
+/* --- snapshots: the keys that wait are part of the machine --- */
+
+static const struct field fields[] = {
+    FIELD(TIMER, struct keyqueue, timer), FIELD(I64, struct keyqueue, waiting_since),
+    FIELD(U32, struct keyqueue, first),   FIELD(U32, struct keyqueue, count),
+    FIELD_BUFFER(struct keyqueue, event), FIELDS_END,
+};
+
+static const char *check(const void *object) {
+  const struct keyqueue *q = object;
+  if (q->first >= QUEUE_MAX || q->count > QUEUE_MAX)
+    return "a queue that cannot be";
+  for (unsigned i = 0; i < q->count; i++) {
+    const struct key_event *e = &q->event[(q->first + i) % QUEUE_MAX];
+    if (e->key < 0 || e->key > (KEY_PAUSE | 0x1ff) || *(const uint8_t *)&e->down > 1 ||
+        *(const uint8_t *)&e->wait > 1)
+      return "a key that cannot be";
+  }
+  return NULL;
+}
 
 /* True if programs read keys from the BIOS and are behind. */
 static bool bios_busy(struct machine *m) {
@@ -105,6 +128,9 @@ struct keyqueue *keyqueue_new(struct machine *m) {
   q->machine = m;
   q->waiting_since = -1;
   timer_init(&q->timer, m->clock, "keys", fire, q);
+  q->part =
+      (struct state_part){.name = "keys", .object = q, .fields = fields, .check = check, .optional = true};
+  machine_add_part(m, &q->part);
   return q;
 }
 
@@ -112,6 +138,7 @@ void keyqueue_free(struct keyqueue *q) {
   if (!q)
     return;
   timer_cancel(&q->timer);
+  machine_remove_part(q->machine, &q->part);
   free(q);
 }
 

@@ -58,12 +58,12 @@ mv "$tmp/c.chips" "$tmp/c"
 includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|mem|state)\.h|devices/.*\.h' |
   rule "a chip includes core/device.h and what it collects, display, input, chardev, audio, net and devices/"
 mv "$tmp/c.all" "$tmp/c"
-includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|mem|state|machine|segment)\.h|devices/.*\.h' |
+includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|mem|state|machine|segment|snapshot)\.h|devices/.*\.h' |
   rule "the board may include core/machine.h and core/segment.h besides"
 includes translate 'core/(cpu|fpu|hostfpu|insn|mem|paging|engine|segment|log|machine)\.h|core/[a-z-]+\.def|translate/.*\.h|translate/.*\.def' |
   rule "translate includes the CPU side of core and translate/"
 includes frontends \
-  'core/(machine|display|input|monitor|chardev|audio|net|log|engine|cpu)\.h|devices/board\.h|devices/block/(block|image)\.h|translate/translate\.h|frontends/.*\.h' |
+  'core/(machine|display|input|monitor|chardev|audio|net|log|engine|cpu|snapshot)\.h|devices/board\.h|devices/block/(block|image)\.h|translate/translate\.h|frontends/.*\.h' |
   rule "frontends include the machine's interfaces, the board's and translate.h"
 
 each "$tmp/c" awk 'FNR == 1 && name {if (n > 900) print name ": " n " lines"} {name = FILENAME; n = FNR}

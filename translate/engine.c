@@ -464,6 +464,7 @@ static int jit_init(struct cpu *cpu, const char *name, const char *options, stru
   j->cpu = cpu;
   j->verify = o->verify;
   j->cold = o->cold;
+  j->rf_icount = cpu->icount; /* EFLAGS.RF, if set, is for the next instruction */
   cpu->engine_data = j;
   int err = jit_cache_init(j, o->cache);
   if (err) {

@@ -325,3 +325,43 @@ int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len)
 }
 
 int block_flush(struct block *b) { return b->writable && !b->overlay ? b->driver->flush(b) : 0; }
+
+/* --- snapshots of a machine, and forks ---------------------------------------------------------------- */
+
+bool block_is_apart(const struct block *b) { return b->overlay || b->original; }
+
+static int each_of_memory(struct block *b, int (*each)(void *, uint64_t, const void *, size_t), void *opaque) {
+  for (uint64_t at = 0; b->copy && at < b->size; at += SECTOR) {
+    uint64_t n = at >= b->file_size ? 0 : b->file_size - at < SECTOR ? b->file_size - at : SECTOR;
+    bool same = memcmp(b->copy + at, b->original + at, n) == 0;
+    for (uint64_t i = n; same && i < SECTOR; i++)
+      same = b->copy[at + i] == 0;
+    int result = same ? 0 : each(opaque, at, b->copy + at, SECTOR);
+    if (result)
+      return result;
+  }
+  return 0;
+}
+
+int block_each_written(struct block *b, int (*each)(void *opaque, uint64_t offset, const void *data, size_t len),
+                       void *opaque) {
+  return b->overlay ? overlay_each(b, each, opaque) : b->original ? each_of_memory(b, each, opaque) : 0;
+}
+
+int block_forget_written(struct block *b) {
+  const char *ignored;
+  free(b->copy);
+  b->copy = NULL;
+  return b->overlay ? overlay_clear(b, &ignored) : 0;
+}
+
+int block_freeze(struct block *b, const char **error) {
+  if (b->overlay)
+    return overlay_freeze(b, error);
+  if (!b->writable || b->original)
+    return 0;
+  *error = block_message("'%s' is written to directly, so that processes cannot share it: use -snapshot", b->path);
+  return -EBUSY;
+}
+
+int block_forked(struct block *b, const char **error) { return b->overlay ? overlay_forked(b, error) : 0; }

@@ -46,6 +46,21 @@ const struct block *block_backing(const struct block *b); /* NULL: none */
 int block_read(struct block *b, uint64_t offset, void *buf,
                uint64_t len); /* 0 or -errno; past the end: -EINVAL */
 int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* -EROFS, -ENOSPC ... */
+/*
+ * For snapshots of a whole machine: is what the guest writes kept apart from the image? Then each piece of it, and
+ * the block as it was when it was opened. 0 or -errno.
+ */
+bool block_is_apart(const struct block *b);
+int block_each_written(struct block *b, int (*each)(void *opaque, uint64_t offset, const void *data, size_t len),
+                       void *opaque);
+int block_forget_written(struct block *b);
+/*
+ * For fork: before it, in the parent, what was written becomes a layer that nobody writes to any more; in the
+ * child, the parent's further writes are not seen and its own go elsewhere. The image below must not be
+ * written to. -EBUSY: it is, by this block. *error as for block_open.
+ */
+int block_freeze(struct block *b, const char **error);
+int block_forked(struct block *b, const char **error);
 int block_flush(struct block *b); /* data and metadata reach the disk */
 
 #endif

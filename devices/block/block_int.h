@@ -55,5 +55,10 @@ int overlay_new(struct overlay **out, uint64_t size, const char **error);
 void overlay_free(struct overlay *o);
 int overlay_read(struct block *b, uint64_t offset, void *buf, uint64_t len);
 int overlay_write(struct block *b, uint64_t offset, const void *buf, uint64_t len);
+/* What block_each_written and so on do with an overlay. */
+int overlay_each(struct block *b, int (*each)(void *, uint64_t, const void *, size_t), void *opaque);
+int overlay_clear(struct block *b, const char **error);
+int overlay_freeze(struct block *b, const char **error);
+int overlay_forked(struct block *b, const char **error);
 
 #endif

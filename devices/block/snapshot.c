@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The overlay of BLOCK_SNAPSHOT: what the guest writes goes to a sparse temporary file without a name, at the
- * offset it would have in the image; a bitmap knows which clusters live there.
+ * offset it would have in the image; a bitmap knows which clusters live there. Below it there may be others
+ * that are only read: those that processes share after a fork.
  */
 #include "devices/block/format.h"
 
@@ -15,6 +16,8 @@
 struct overlay {
   int fd;
   uint8_t *present; /* one bit a cluster */
+  bool used;        /* some bit is set */
+  struct overlay *below; /* NULL: the image */
 };
 
 static int temporary_file(const char *directory) {
@@ -59,12 +62,13 @@ int overlay_new(struct overlay **out, uint64_t size, const char **error) {
 }
 
 void overlay_free(struct overlay *o) {
-  if (!o)
-    return;
-  if (o->fd >= 0)
-    close(o->fd);
-  free(o->present);
-  free(o);
+  for (struct overlay *below; o; o = below) {
+    below = o->below;
+    if (o->fd >= 0)
+      close(o->fd);
+    free(o->present);
+    free(o);
+  }
 }
 
 static bool has(const struct overlay *o, uint64_t cluster) {
@@ -72,18 +76,26 @@ static bool has(const struct overlay *o, uint64_t cluster) {
 }
 static void mark(struct overlay *o, uint64_t cluster) {
   o->present[cluster / 8] |= (uint8_t)(1u << cluster % 8);
+  o->used = true;
+}
+
+/* The overlay that holds the cluster; NULL: none. */
+static struct overlay *holder(struct overlay *o, uint64_t cluster) {
+  while (o && !has(o, cluster))
+    o = o->below;
+  return o;
 }
 
 int overlay_read(struct block *b, uint64_t offset, void *buf, uint64_t len) {
   struct overlay *o = b->overlay;
   for (uint8_t *to = buf; len;) {
-    bool here = has(o, offset / CLUSTER);
+    struct overlay *here = holder(o, offset / CLUSTER);
     uint64_t n = CLUSTER - offset % CLUSTER;
-    while (n < len && has(o, (offset + n) / CLUSTER) == here)
+    while (n < len && holder(o, (offset + n) / CLUSTER) == here)
       n += CLUSTER;
     if (n > len)
       n = len;
-    int result = here ? file_read(o->fd, offset, to, n) : b->driver->read(b, offset, to, n);
+    int result = here ? file_read(here->fd, offset, to, n) : b->driver->read(b, offset, to, n);
     if (result)
       return result;
     to += n, offset += n, len -= n;
@@ -91,12 +103,12 @@ int overlay_read(struct block *b, uint64_t offset, void *buf, uint64_t len) {
   return 0;
 }
 
-/* A write to part of a cluster that lives in the image: take the whole cluster over. */
+/* A write to part of a cluster that lives elsewhere: take the whole cluster over. */
 static int write_part(struct block *b, uint64_t offset, const uint8_t *from, uint64_t len) {
   uint8_t cluster[CLUSTER] = {0};
   uint64_t start = offset - offset % CLUSTER;
   uint64_t have = b->size - start < CLUSTER ? b->size - start : CLUSTER;
-  int result = b->driver->read(b, start, cluster, have);
+  int result = overlay_read(b, start, cluster, have);
   if (result)
     return result;
   memcpy(cluster + offset % CLUSTER, from, len);
@@ -120,3 +132,54 @@ int overlay_write(struct block *b, uint64_t offset, const void *buf, uint64_t le
   }
   return 0;
 }
+
+/* --- snapshots and forks ------------------------------------------------------------------------------ */
+
+int overlay_each(struct block *b, int (*each)(void *, uint64_t, const void *, size_t), void *opaque) {
+  uint8_t cluster[CLUSTER];
+  for (uint64_t at = 0; at < b->size; at += CLUSTER) {
+    if (at / CLUSTER % 8 == 0) { /* eight at once */
+      bool any = false;
+      for (const struct overlay *o = b->overlay; o && !any; o = o->below)
+        any = o->present[at / CLUSTER / 8] != 0;
+      if (!any) {
+        at += 7 * CLUSTER;
+        continue;
+      }
+    }
+    if (!holder(b->overlay, at / CLUSTER))
+      continue;
+    uint64_t n = b->size - at < CLUSTER ? b->size - at : CLUSTER;
+    int result = overlay_read(b, at, cluster, n);
+    if (!result)
+      result = each(opaque, at, cluster, n);
+    if (result)
+      return result;
+  }
+  return 0;
+}
+
+/* A new one in place of the topmost, or on it. */
+static int renew(struct block *b, bool on_top, const char **error) {
+  struct overlay *o, *old = b->overlay;
+  int result = overlay_new(&o, b->size, error);
+  if (result)
+    return result;
+  o->below = on_top ? old : old->below;
+  if (!on_top) {
+    old->below = NULL;
+    overlay_free(old);
+  }
+  b->overlay = o;
+  return 0;
+}
+
+int overlay_clear(struct block *b, const char **error) {
+  overlay_free(b->overlay->below);
+  b->overlay->below = NULL;
+  return renew(b, false, error);
+}
+
+int overlay_freeze(struct block *b, const char **error) { return b->overlay->used ? renew(b, true, error) : 0; }
+
+int overlay_forked(struct block *b, const char **error) { return renew(b, false, error); }

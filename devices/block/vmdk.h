@@ -28,7 +28,7 @@
 #define VMDK_COMPRESSED 0x10000u
 #define VMDK_MARKERS 0x20000u
 
-/* Entries of grain tables that are no sector. */
+/* Entries of grain tables that are no sector; the second only if the header says that it is used. */
 #define VMDK_FREE 0u
 #define VMDK_ZEROED 1u
 
@@ -67,6 +67,10 @@ struct vmdk_extent {
   uint8_t *plain, *packed; /* buffers: a grain; one deflated */
   uint64_t plain_at;       /* the place of the grain in `plain`; 0: of none */
 };
+
+static inline bool vmdk_is_place(const struct vmdk_extent *e, uint32_t entry) {
+  return entry > VMDK_ZEROED || (entry == VMDK_ZEROED && !(e->flags & VMDK_HAS_ZEROED));
+}
 
 struct vmdk_descriptor {
   uint32_t cid, parent_cid;

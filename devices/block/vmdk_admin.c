@@ -283,7 +283,7 @@ static int check_table(struct vmdk_extent *e, uint32_t t, struct block_check *c,
   c->corruptions += e->redundant && !twice;
   for (uint32_t i = 0; i < e->entries; i++) {
     uint64_t grain = (uint64_t)t * e->entries + i;
-    bool outside = table[i] > VMDK_ZEROED && !vmdk_entry_plausible(e, table[i]);
+    bool outside = vmdk_is_place(e, table[i]) && !vmdk_entry_plausible(e, table[i]);
     bool differs = twice && (!redundant_entry(e, t, i, &other) || other != table[i]);
     if (outside || differs) {
       if (repair) {
@@ -295,10 +295,10 @@ static int check_table(struct vmdk_extent *e, uint32_t t, struct block_check *c,
         c->corruptions++;
       }
     }
-    if (table[i] > VMDK_ZEROED && !outside && p->n < p->max)
+    if (vmdk_is_place(e, table[i]) && !outside && p->n < p->max)
       p->at[p->n++] = table[i];
     else
-      c->corruptions += table[i] > VMDK_ZEROED && !outside; /* more than fit into the file */
+      c->corruptions += vmdk_is_place(e, table[i]) && !outside; /* more than fit into the file */
   }
   return 0;
 }

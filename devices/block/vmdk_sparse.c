@@ -109,7 +109,7 @@ static int read_directory(const struct vmdk_extent *e, uint64_t at, uint32_t **o
 
 bool vmdk_entry_plausible(const struct vmdk_extent *e, uint32_t entry) {
   uint64_t at = (uint64_t)entry * SECTOR;
-  return entry > VMDK_ZEROED && at >= e->overhead && at < e->file_end;
+  return vmdk_is_place(e, entry) && at >= e->overhead && at < e->file_end;
 }
 
 /* Each table in a place of its own? Bounds the work on all of them, too. */
@@ -136,7 +136,7 @@ static int survey(struct vmdk_extent *e, uint64_t *used, bool *damaged) {
                          !within(e, e->redundant[t], e->redundant[t] ? 4ull * e->entries : 0)))
       *damaged = true;
     for (uint32_t i = 0; table && i < e->entries; i++) {
-      if (table[i] <= VMDK_ZEROED)
+      if (!vmdk_is_place(e, table[i]))
         continue;
       ++*used;
       *damaged |= (uint64_t)table[i] * SECTOR < e->overhead;
@@ -321,7 +321,7 @@ int vmdk_sparse_read(struct block *b, struct vmdk_extent *e, uint64_t offset, vo
     return result;
   if (entry == VMDK_FREE)
     return block_read_backing(b, e->start + offset, buf, len);
-  if (entry == VMDK_ZEROED) {
+  if (!vmdk_is_place(e, entry)) {
     memset(buf, 0, len);
     return 0;
   }
@@ -339,7 +339,7 @@ int vmdk_sparse_status(struct vmdk_extent *e, uint64_t offset, uint64_t len, uin
   uint64_t n = e->grain - offset % e->grain;
   if (result)
     return result;
-  if (entry > VMDK_ZEROED) {
+  if (vmdk_is_place(e, entry)) {
     n = n < len ? n : len;
     *run = n;
     if (e->flags & VMDK_COMPRESSED)
@@ -361,7 +361,7 @@ static int write_packed(struct vmdk_extent *e, uint64_t offset, const uint8_t *b
   int result = entry_of(e, grain, &entry);
   if (!result)
     result = buffers(e);
-  if (!result && entry > VMDK_ZEROED)
+  if (!result && vmdk_is_place(e, entry))
     result = unpack(e, entry, grain);
   else if (!result)
     memset(e->plain, 0, e->grain);
@@ -371,7 +371,7 @@ static int write_packed(struct vmdk_extent *e, uint64_t offset, const uint8_t *b
   e->plain_at = 0;
   if (left > e->grain)
     left = e->grain;
-  bool again = entry > VMDK_ZEROED && (uint64_t)entry * SECTOR == e->last_at;
+  bool again = vmdk_is_place(e, entry) && (uint64_t)entry * SECTOR == e->last_at;
   uint64_t at = again ? e->last_at : e->next;
   size_t packed = block_deflate(e->plain, e->grain, e->packed + MARKER, 2 * e->grain - MARKER, 15);
   if (!packed)
@@ -435,7 +435,7 @@ int vmdk_sparse_write(struct block *b, struct vmdk_extent *e, uint64_t offset, c
     result = entry_of(e, offset / e->grain, &entry);
   if (result)
     return result;
-  if (entry <= VMDK_ZEROED)
+  if (!vmdk_is_place(e, entry))
     return write_new(b, e, offset, buf, len, entry == VMDK_ZEROED);
   result = file_write(e->fd, (uint64_t)entry * SECTOR + offset % e->grain, buf, len);
   uint64_t end = (uint64_t)entry * SECTOR + offset % e->grain + len;
@@ -448,11 +448,11 @@ int vmdk_sparse_zero(struct block *b, struct vmdk_extent *e, uint64_t offset, ui
   static const uint8_t zeros[65536];
   uint32_t entry;
   int result = entry_of(e, offset / e->grain, &entry);
-  if (result || entry == VMDK_ZEROED || (entry == VMDK_FREE && !b->backing))
+  if (result || (!vmdk_is_place(e, entry) && (entry == VMDK_ZEROED || !b->backing)))
     return result;
   if (entry == VMDK_FREE && len == e->grain && e->flags & VMDK_HAS_ZEROED)
     return vmdk_set_entry(e, offset / e->grain, VMDK_ZEROED);
-  if (entry > VMDK_ZEROED && !(e->flags & VMDK_COMPRESSED))
+  if (vmdk_is_place(e, entry) && !(e->flags & VMDK_COMPRESSED))
     return file_zero(e->fd, (uint64_t)entry * SECTOR + offset % e->grain, len);
   while (len && !result) {
     uint64_t n = len < sizeof zeros ? len : sizeof zeros;

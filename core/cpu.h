@@ -264,6 +264,7 @@ struct cpu {
   /* --- time and counters --- */
   uint64_t icount; /* instructions retired; engines bring it up to date before C code looks */
   uint64_t icount_limit; /* stop before this count (exactly) */
+  bool slice_continues; /* it was interrupted by somebody of the host: engines take no sample */
   struct {
     uint64_t interp_insns; /* executed by the interpreter */
     uint64_t exceptions, interrupts, tlb_fills, tlb_flushes, page_faults;

@@ -14,6 +14,7 @@
 
 #include "core/monitor.h"
 #include "core/paging.h"
+#include "core/replay.h"
 #include "core/segment.h"
 
 #define SLICE 100000u /* instructions: how long a lock waiter that comes late may have to wait */
@@ -71,6 +72,20 @@ static void protect(void *opaque, uint8_t *host_page) {
   }
 }
 
+/*
+ * In counted time nothing that the host does, such as drawing the screen, may make the TLB forget other pages:
+ * whether a guest that clears accessed bits without INVLPG finds them set again depends on it.
+ */
+static void protect_range(void *opaque, uint8_t *host, uint64_t size) {
+  struct machine *m = opaque;
+  for (unsigned i = 0; i < m->cpu_count; i++) {
+    if (m->config.counted)
+      tlb_protect_host_range(m->cpu[i], host, size);
+    else
+      tlb_flush(m->cpu[i], false);
+  }
+}
+
 /* --- making and freeing ------------------------------------------------------------------------------- */
 
 static int init_sync(struct machine *m) {
@@ -119,6 +134,7 @@ struct machine *machine_new(const struct machine_config *config) {
   m->mem->listener = m;
   m->mem->on_map_change = map_change;
   m->mem->on_protect = protect;
+  m->mem->on_protect_range = protect_range;
   clock_pause(m->clock); /* power-on is when machine_run starts */
   clock_set_kick(m->clock, kick_from_timer, m);
   int error = config->engine->init ? config->engine->init(m->cpu[0], config->engine_options) : 0;
@@ -146,6 +162,7 @@ void machine_free(struct machine *m) {
   if (m->mem) { /* no more announcements */
     m->mem->on_map_change = NULL;
     m->mem->on_protect = NULL;
+    m->mem->on_protect_range = NULL;
     m->mem->on_code_write = NULL;
   }
   if (m->cpu[0]) {
@@ -165,11 +182,31 @@ void machine_free(struct machine *m) {
 
 /* --- control, from any thread that holds the lock ----------------------------------------------------- */
 
+static int64_t host_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * NS_PER_SEC + t.tv_nsec;
+}
+
+static int64_t next_deadline(const struct machine *m) {
+  int64_t deadline = clock_deadline(m->clock), wanted = m->replay ? replay_deadline(m) : INT64_MAX;
+  return wanted < deadline ? wanted : deadline;
+}
+
+/* The machine sleeps, or did (counted_sleep): virtual time comes up to the real one, but not beyond `most`. */
+static void sleep_catch_up(struct machine *m, int64_t most) {
+  int64_t now = m->sleep_virtual + (host_ns() - m->sleep_host);
+  clock_warp(m->clock, now < most ? now : most);
+}
+
 void machine_lock(struct machine *m) {
   atomic_fetch_add(&m->lock_waiters, 1);
   exit_slice(m);
   pthread_mutex_lock(&m->lock);
   atomic_fetch_sub(&m->lock_waiters, 1);
+  bool asleep = m->cpu_asleep && m->sleep_host && m->state == MACHINE_RUNNING && !m->reset_wanted;
+  if (asleep && !cpu_event_deliverable(m->cpu[0])) /* no timer comes due by this */
+    sleep_catch_up(m, next_deadline(m) - 1);
 }
 
 void machine_unlock(struct machine *m) {
@@ -206,6 +243,8 @@ void machine_continue(struct machine *m) {
 }
 
 void machine_request_reset(struct machine *m) {
+  if (!replay_request(m, REPLAY_RESET, 0))
+    return;
   m->reset_wanted = true;
   machine_kick(m);
 }
@@ -216,7 +255,7 @@ void machine_request_shutdown(struct machine *m, const char *reason) {
 }
 
 void machine_request_quit(struct machine *m, int status) {
-  if (m->state == MACHINE_QUIT)
+  if (m->state == MACHINE_QUIT || !replay_request(m, REPLAY_QUIT, status))
     return;
   m->exit_status = status;
   set_state(m, MACHINE_QUIT, "quit");
@@ -260,6 +299,7 @@ void machine_forked(struct machine *m) {
 
 static void reset(struct machine *m) {
   m->reset_wanted = false;
+  m->settled = true;
   m->stat.resets++;
   device_reset_all(&m->devices);
   for (unsigned i = 0; i < m->cpu_count; i++) {
@@ -271,9 +311,14 @@ static void reset(struct machine *m) {
     m->on_reset(m);
 }
 
+/* In a recording whoever comes from outside waits until the machine is where a replay can stop. */
+static bool may_serve(const struct machine *m) {
+  return !m->replay || replay_is_playing(m->replay) || replay_at_rest(m);
+}
+
 /* Let other threads have the lock that they wait for. */
 static void serve_waiters(struct machine *m) {
-  if (atomic_load(&m->lock_waiters) == 0)
+  if (atomic_load(&m->lock_waiters) == 0 || !may_serve(m))
     return;
   pthread_mutex_unlock(&m->lock);
   while (atomic_load(&m->lock_waiters))
@@ -309,9 +354,7 @@ static bool paced(const struct machine *m) { return m->config.pace_khz && !m->co
 
 /* How far virtual time is ahead of real time, ns; negative: behind, by PACE_MAX_LAG at most. */
 static int64_t pace_ahead(struct machine *m) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  int64_t host = t.tv_sec * NS_PER_SEC + t.tv_nsec, now = clock_now(m->clock);
+  int64_t host = host_ns(), now = clock_now(m->clock);
   if (!m->pace_set || host - m->pace_base - now > PACE_MAX_LAG)
     m->pace_base = host - now;
   m->pace_set = true;
@@ -334,15 +377,29 @@ static void pace(struct machine *m) {
     sleep_unlocked(m, ahead);
 }
 
+/* Counted time that rests with the real one: as much virtual time passes as the host slept. */
+static void counted_sleep(struct machine *m, int64_t deadline) {
+  int64_t left = deadline - clock_now(m->clock);
+  m->sleep_virtual = clock_now(m->clock);
+  m->sleep_host = host_ns();
+  sleep_unlocked(m, left < SLEEP_MAX_NS ? left : SLEEP_MAX_NS);
+  /* Whatever woke the CPU came at the time that it found. */
+  if (m->state == MACHINE_RUNNING && !m->reset_wanted && !cpu_event_deliverable(m->cpu[0]))
+    sleep_catch_up(m, next_deadline(m));
+  m->sleep_host = 0;
+}
+
 /* The CPU halts and nothing can wake it now: pass the time until the next timer. */
 static void idle(struct machine *m) {
   m->stat.halts++;
   if (m->on_stuck && !(m->cpu[0]->eflags & FL_IF))
     m->on_stuck(m);
-  int64_t deadline = clock_deadline(m->clock);
+  int64_t deadline = next_deadline(m);
   if (paced(m)) {
     int64_t now = clock_now(m->clock);
     pace_idle(m, deadline - now < SLEEP_MAX_NS ? deadline : now + SLEEP_MAX_NS);
+  } else if (m->config.counted && m->config.sleep && !(m->replay && replay_is_playing(m->replay))) {
+    counted_sleep(m, deadline);
   } else if (deadline == INT64_MAX) {
     sleep_unlocked(m, -1);
   } else if (clock_is_counted(m->clock)) {
@@ -372,8 +429,16 @@ static void nap(struct machine *m) {
 static uint64_t slice_length(struct machine *m, uint64_t most) {
   /* Never the same length twice in a row: engines take the ends of slices as samples of what is hot, and a loop must
    * not always be found at the same place. */
-  m->slice_seed = m->slice_seed * 1664525u + 1013904223u;
-  uint64_t slice = SLICE - (m->slice_seed >> 17); /* the top 15 bits */
+  uint64_t now = cpu_icount(m->cpu[0]), slice;
+  bool goes_on = m->config.counted && now < m->slice_until;
+  if (!goes_on) {
+    m->slice_seed = m->slice_seed * 1664525u + 1013904223u;
+    m->slice_until = now + SLICE - (m->slice_seed >> 17); /* the top 15 bits */
+  }
+  m->cpu[0]->slice_continues = goes_on;
+  slice = m->slice_until - now;
+  if (m->replay && replay_limit(m) - now < slice)
+    slice = replay_limit(m) - now;
   uint64_t longest = most < slice ? most : slice;
   if (paced(m) && longest > (uint64_t)m->config.pace_khz * PACE_SLICE_US / 1000 + SLICE_MIN)
     longest = (uint64_t)m->config.pace_khz * PACE_SLICE_US / 1000 + SLICE_MIN;
@@ -390,12 +455,24 @@ static uint64_t slice_length(struct machine *m, uint64_t most) {
   return left < SLICE_MIN ? SLICE_MIN : (uint64_t)left > longest ? longest : (uint64_t)left;
 }
 
+/* To the slice's end, or until something wants the loop. */
+static void run_engine(struct machine *m) {
+  struct cpu *cpu = m->cpu[0];
+  m->in_guest = true;
+  m->config.engine->run(cpu);
+  m->in_guest = false;
+  m->settled = cpu->icount >= cpu->icount_limit || cpu->shutdown || (cpu->halted && !cpu_event_deliverable(cpu));
+}
+
 static void run_slice(struct machine *m, uint64_t until) {
   struct cpu *cpu = m->cpu[0];
+  m->in_guest = true;
   clock_run_timers(m->clock);
+  m->in_guest = false;
   clear_pending(cpu, PEND_EXIT);
   /* Whoever asked before that is seen now; whoever asks from here on sets PEND_EXIT again. */
-  if (atomic_load(&m->lock_waiters) || m->state != MACHINE_RUNNING || m->reset_wanted)
+  bool waiters = atomic_load(&m->lock_waiters);
+  if ((waiters && may_serve(m)) || m->state != MACHINE_RUNNING || m->reset_wanted)
     return;
   if (cpu->halted && !cpu_event_deliverable(cpu)) {
     idle(m);
@@ -405,8 +482,8 @@ static void run_slice(struct machine *m, uint64_t until) {
   if (length == 0) /* counted: a timer callback armed one that is due at once */
     return;
   m->stat.slices++;
-  cpu->icount_limit = cpu_icount(cpu) + length;
-  m->config.engine->run(cpu);
+  cpu->icount_limit = cpu_icount(cpu) + (waiters && m->replay ? 1 : length); /* to where they can be served */
+  run_engine(m);
   if (cpu->idle_wanted) {
     cpu->idle_wanted = false;
     if (!m->config.counted)
@@ -442,9 +519,15 @@ static void run(struct machine *m, uint64_t until) {
   machine_lock(m);
   m->cpu_thread = pthread_self();
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* the default, 50 us, is more than some guests' timers take */
-  if (m->stat.resets == 0)
+  if (m->stat.resets == 0) {
+    m->settled = true;
+    if (m->replay)
+      replay_poll(m);
     reset(m);
+  }
   for (;;) {
+    if (m->replay && replay_at_rest(m))
+      replay_poll(m);
     serve_waiters(m);
     if (cpu_icount(m->cpu[0]) >= until || !follow_requests(m))
       break;
@@ -458,6 +541,8 @@ static void run(struct machine *m, uint64_t until) {
     }
   }
   clock_pause(m->clock);
+  if (m->replay && m->state != MACHINE_RUNNING && m->state != MACHINE_PAUSED)
+    replay_finish(m);
   machine_unlock(m);
 }
 

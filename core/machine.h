@@ -37,11 +37,13 @@ struct machine_config { /* what a front end decides; strings must outlive the ma
    * and the machine waits for the real time in between. tsc_mhz: what the time-stamp counter ticks at.
    */
   uint32_t pace_khz, tsc_mhz;
+  bool sleep; /* counted: while the CPU halts, real time passes, too */
   bool no_reboot, no_shutdown;
   bool start_paused; /* -S */
 };
 
 struct snapshot_store;
+struct replay;
 
 struct machine {
   struct machine_config config;
@@ -63,10 +65,16 @@ struct machine {
   void (*on_stuck)(struct machine *m);     /* the CPU halts with interrupts disabled; may come repeatedly */
   void *board;
 
+  struct replay *replay; /* records what comes from outside, or plays it; NULL: neither (replay.h) */
+
   /* control, under the lock */
+  bool in_guest;        /* the CPU or a timer runs: what they ask for is no input */
+  bool settled;         /* the CPU has just arrived at its count, or halts: a run can be stopped here again */
+  uint64_t slice_until; /* counted: when the next slice begins, whoever interrupts this one */
   uint32_t slice_seed;
   int64_t pace_base; /* host ns at virtual time 0 of a paced machine */
   bool pace_set;
+  int64_t sleep_host, sleep_virtual; /* when a counted machine fell asleep, by both clocks; host 0: it has not */
   enum machine_state state;
   int exit_status; /* isa-debug-exit: (value << 1) | 1; else 0 */
   bool reset_wanted;

@@ -470,7 +470,9 @@ void mem_log_clear(struct mem *m, struct mem_block *b, uint64_t offset, uint64_t
     if (++cleaned < PROTECT_ALL && m->on_protect)
       m->on_protect(m->listener, b->host + off);
   }
-  if (cleaned >= PROTECT_ALL && m->on_protect)
+  if (cleaned >= PROTECT_ALL && m->on_protect_range)
+    m->on_protect_range(m->listener, b->host + offset, end - offset);
+  else if (cleaned >= PROTECT_ALL && m->on_protect)
     m->on_protect(m->listener, NULL);
 }
 

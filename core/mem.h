@@ -75,6 +75,8 @@ struct mem {
   void (*on_map_change)(void *opaque, uint32_t pa, uint64_t size); /* about to change; the old mapping still stands */
   /* A page became CODE or LOG: drop TLB write entries. NULL: many pages did, drop all. */
   void (*on_protect)(void *opaque, uint8_t *host_page);
+  /* Many pages of this range became LOG; NULL: as on_protect of NULL. */
+  void (*on_protect_range)(void *opaque, uint8_t *host, uint64_t size);
   void (*on_code_write)(void *opaque, uint32_t pa, unsigned size); /* about to store into a PAGE_CODE page */
   /* About to store `size` bytes at `offset` of a block; its page there is a PAGE_SHADOWED. */
   void (*on_table_write)(void *opaque, struct mem_block *b, uint64_t offset, unsigned size);

@@ -36,6 +36,9 @@ struct net_cable {
   struct direction to[2]; /* by the side that receives */
   struct state_part part;
   char part_name[100];
+  bool (*gate)(void *opaque, const uint8_t *frame, size_t len);
+  void *gate_opaque;
+  bool muted;
 };
 
 static bool is_ready(const struct direction *d) { return !d->end.ready || d->end.ready(d->end.opaque); }
@@ -44,9 +47,9 @@ static bool is_ready(const struct direction *d) { return !d->end.ready || d->end
  * May the first frame be handed over now? Patience is counted in questions, not in time, because the host may
  * not run the guest at all for a while.
  */
-static bool may_deliver(struct direction *d, int64_t now, bool *forced) {
+static bool may_deliver(const struct net_cable *c, struct direction *d, int64_t now, bool *forced) {
   *forced = false;
-  if (is_ready(d)) {
+  if ((c->gate && d == &c->to[NET_HOST]) || is_ready(d)) {
     d->refusals = 0;
     return true;
   }
@@ -65,11 +68,11 @@ static bool deliver(struct net_cable *c, struct direction *d) {
   int64_t now = clock_now(c->clock);
   bool forced = false;
   for (unsigned left = d->count; left && d->count && !forced; left--) {
-    if (d->attached && !may_deliver(d, now, &forced))
+    if (d->attached && !may_deliver(c, d, now, &forced))
       break;
     /* The slot is given back afterwards, so that an answer cannot overwrite it. */
     const struct queued *q = &d->frame[d->first];
-    if (d->attached)
+    if (d->attached && !(c->muted && d == &c->to[NET_HOST]))
       d->end.receive(d->end.opaque, q->data, q->len);
     if (d->count) { /* unless the cable was pulled meanwhile */
       d->first = (d->first + 1) % NET_QUEUE;
@@ -123,6 +126,8 @@ void net_attach(struct net_cable *c, enum net_side side, const struct net_end *e
 void net_send(struct net_cable *c, enum net_side from, const uint8_t *frame, size_t len) {
   DGM_ASSERT(len >= 1 && len <= NET_FRAME_MAX);
   struct direction *d = &c->to[from == NET_CARD ? NET_HOST : NET_CARD];
+  if (from == NET_HOST && c->gate && !c->gate(c->gate_opaque, frame, len))
+    return;
   if (!c->link || d->count == NET_QUEUE) {
     c->dropped++;
     return;
@@ -165,6 +170,13 @@ void net_set_link(struct net_cable *c, bool up) {
 
 bool net_link(const struct net_cable *c) { return c->link; }
 uint64_t net_dropped(const struct net_cable *c) { return c->dropped; }
+
+void net_set_gate(struct net_cable *c, bool (*gate)(void *opaque, const uint8_t *frame, size_t len), bool muted,
+                  void *opaque) {
+  c->gate = gate;
+  c->gate_opaque = opaque;
+  c->muted = muted;
+}
 
 bool net_tap(struct net_cable *c, void (*seen)(void *, int64_t, const uint8_t *, size_t), void *opaque) {
   if (c->taps == NET_TAPS)

@@ -51,6 +51,12 @@ uint64_t net_dropped(const struct net_cable *c);
 /* For snapshots: what is on its way. */
 struct state_part;
 struct state_part *net_part(struct net_cable *c);
+/*
+ * What the host sends goes to `gate` first; true: deliver it. muted: what the card sends reaches nobody. The host's end
+ * then counts as always ready, so that nothing in the guest depends on it.
+ */
+void net_set_gate(struct net_cable *c, bool (*gate)(void *opaque, const uint8_t *frame, size_t len), bool muted,
+                  void *opaque);
 /* See every frame, in either direction, as it is sent (pcap dump). False: there are NET_TAPS already. */
 bool net_tap(struct net_cable *c, void (*seen)(void *opaque, int64_t ns, const uint8_t *frame, size_t len),
              void *opaque);

@@ -460,6 +460,24 @@ void tlb_protect_host_page(struct cpu *cpu, const uint8_t *host_page) {
     cpu->on_protect(cpu, host_page);
 }
 
+static void protect_entries_of(struct cpu *cpu, const uint32_t *pages, uint32_t count, uint64_t host, uint64_t size) {
+  for (uint32_t n = 0; n < count; n++) {
+    uint64_t i = pages[n] * 2ull, la = (uint64_t)pages[n] << 12;
+    if (cpu->tlb[TLB_SUP_WRITE][i] && cpu->tlb[TLB_SUP_WRITE][i] + la - host < size)
+      cpu->tlb[TLB_SUP_WRITE][i] = 0;
+    if (cpu->tlb[TLB_USER_WRITE][i] && cpu->tlb[TLB_USER_WRITE][i] + la - host < size)
+      cpu->tlb[TLB_USER_WRITE][i] = 0;
+  }
+}
+
+void tlb_protect_host_range(struct cpu *cpu, const uint8_t *host, uint64_t size) {
+  uint64_t first = (uint64_t)(uintptr_t)host & ~(uint64_t)(MEM_PAGE - 1), end = (uint64_t)(uintptr_t)host + size;
+  protect_entries_of(cpu, cpu->tlb_used, cpu->tlb_used_count, first, end - first);
+  protect_entries_of(cpu, cpu->tlb_used_global, cpu->tlb_used_global_count, first, end - first);
+  for (uint64_t page = first; cpu->on_protect && page < end; page += MEM_PAGE)
+    cpu->on_protect(cpu, (const uint8_t *)(uintptr_t)page);
+}
+
 /* --- accesses --- */
 
 static inline uint32_t access_of(bool write, bool user) {

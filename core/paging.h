@@ -55,6 +55,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global);
 void tlb_flush_page(struct cpu *cpu, uint32_t la); /* INVLPG */
 /* Drop write entries that point at this host page (it became a code page or a clean logged page). */
 void tlb_protect_host_page(struct cpu *cpu, const uint8_t *host_page);
+void tlb_protect_host_range(struct cpu *cpu, const uint8_t *host, uint64_t size); /* all pages of it */
 
 /* Slow paths of the inline functions below: fills, page crossings, MMIO, code pages. */
 uint64_t linear_read_slow(struct cpu *cpu, uint32_t la, int size, bool user);

@@ -20,6 +20,7 @@
 #include "frontends/headless.h"
 #include "frontends/img.h"
 #include "frontends/keyqueue.h"
+#include "core/replay.h"
 #include "frontends/monitor.h"
 #include "frontends/sdl.h"
 #include "frontends/session.h"
@@ -103,6 +104,9 @@ static int add_monitor(struct program *p, struct channel *c) {
   return 0;
 }
 
+/* From a recording. */
+static void replayed_command(void *opaque, char *line) { monitor_run(opaque, NULL, line); }
+
 static int open_monitors(struct program *p) {
   const struct options *o = &p->s.options;
   p->keys = keyqueue_new(p->s.machine);
@@ -116,6 +120,8 @@ static int open_monitors(struct program *p) {
       .keys = p->keys,
       .name = o->name,
   };
+  if (p->s.replay)
+    replay_set_command(p->s.replay, replayed_command, &p->env);
   for (unsigned i = 0; i < o->monitor_count; i++) {
     struct channel *c;
     if (channel_open(&p->s.channels, i ? "monitor1" : "monitor", o->monitor[i], &c, p->s.error,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "core/replay.h"
 
 #define PROMPT "(dragoman) "
 #define LINE_SIZE 4096
@@ -40,6 +41,9 @@ static const struct monitor_command commands[] = {
     {"print", "p", "/fmt expr", "print expression value (use $reg for CPU register access)", cmd_print},
     {"quit", "q", "", "quit the emulator", cmd_quit},
     {"savevm", NULL, "tag", "not available yet", cmd_not_yet},
+    {"replay_break", NULL, "icount", "stop when the replay has come to this instruction count", cmd_replay_break},
+    {"replay_delete_break", NULL, "", "forget the replay's break", cmd_replay_delete_break},
+    {"replay_seek", NULL, "icount", "replay up to this instruction count, and stop", cmd_replay_seek},
     {"screendump", NULL, "filename [-f png|ppm]",
      "save the screen as an image (PNG if the name ends in .png, else PPM)", cmd_screendump},
     {"screentext", NULL, "[filename]", "show or save a text-mode screen as UTF-8", cmd_screentext},
@@ -152,6 +156,15 @@ static void cmd_info(struct monitor_env *env, char *args, FILE *out) {
     fprintf(out, "unknown command: 'info %s'\n", word);
 }
 
+/* Commands that act on the machine itself; keys, pointers, reset, power button and quit are input by another way. */
+static bool changes_machine(const struct monitor_command *c) {
+  static const char *const names[] = {"change", "eject", "mouse_set", "nmi", "set_link"};
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(c->name, names[i]))
+      return true;
+  return false;
+}
+
 void monitor_execute(struct monitor_env *env, char *line, FILE *out) {
   char name[32];
   while (isspace((unsigned char)*line))
@@ -163,7 +176,9 @@ void monitor_execute(struct monitor_env *env, char *line, FILE *out) {
     n = 1;
   snprintf(name, sizeof name, "%.*s", (int)n, line);
   const struct monitor_command *c = n < sizeof name ? find(commands, name) : NULL;
-  if (c)
+  if (c && env->machine->replay && changes_machine(c) && !replay_command(env->machine->replay, line))
+    fprintf(out, "Error: a replay takes its input from the recording only\n");
+  else if (c)
     c->run(env, line + n, out);
   else
     fprintf(out, "unknown command: '%.*s'\n", (int)n, line);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/replay.h"
 #include "frontends/monitor.h"
 
 #define SECONDS_MAX 1e9
@@ -26,11 +27,16 @@ static void unlink_scheduled(struct scheduled *s) {
   *link = s->next;
 }
 
-static void fire(void *opaque) {
+static void run(void *opaque) {
   struct scheduled *s = opaque;
   unlink_scheduled(s);
   monitor_run(s->env, s->monitor, s->line);
   free(s);
+}
+
+static void fire(void *opaque) {
+  struct scheduled *s = opaque;
+  replay_defer(s->env->machine, run, s);
 }
 
 void cmd_at(struct monitor_env *env, char *args, FILE *out) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/replay.h"
 #include "frontends/net.h"
 
 static const char *const kind_names[] = {"user", "socket", "tap"};
@@ -48,7 +49,27 @@ void *net_backend_new(const struct net_backend *common, size_t bytes, char *erro
   return b;
 }
 
+static void describe_nothing(struct net_backend *b, FILE *out) {
+  (void)b;
+  fprintf(out, "replayed");
+}
+
+static void destroy_nothing(struct net_backend *b) { free(b); }
+
+/* In a replay the frames come from the recording, and what the guest sends reaches nobody. */
+static struct net_backend *open_nothing(const struct net_backend *common, char *error, size_t size) {
+  struct net_backend *b = net_backend_new(common, sizeof *b, error, size);
+  if (!b)
+    return NULL;
+  b->describe = describe_nothing;
+  b->destroy = destroy_nothing;
+  return b;
+}
+
 static struct net_backend *open_kind(const struct net_backend *common, char *error, size_t size) {
+  const struct replay *r = common->machine->replay;
+  if (r && replay_is_playing(r))
+    return open_nothing(common, error, size);
   switch (common->options->kind) {
   case NET_SOCKET: return net_open_socket(common, error, size);
   case NET_TAP: return net_open_tap(common, error, size);

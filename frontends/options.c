@@ -268,8 +268,8 @@ static const struct option_row rows[] = {
     {{"hdc", "FILE", "third hard disk"}, opt_hdc, true},
     {{"hdd", "FILE", "fourth hard disk"}, opt_hdd, true},
     {{"help", NULL, "this text"}, opt_help, true},
-    {{"icount", "shift=N|auto|on",
-      "counted time: each instruction lasts 2^N ns; runs can be repeated exactly"},
+    {{"icount", "shift=N|auto|on[,sleep=on][,rr=record|replay,rrfile=FILE]",
+      "counted time: each instruction lasts 2^N ns; runs can be repeated exactly, recorded and replayed"},
      option_icount,
      false},
     {{"initrd", "FILE", "initial RAM disk for -kernel"}, opt_initrd, false},
@@ -422,6 +422,8 @@ int options_parse(struct options *o, int argc, char **argv, char *error, size_t 
   struct option_parser p = {o, error, error_size};
   _Static_assert(ROWS <= 128, "struct options.seen_value is indexed by row");
   set_defaults(o);
+  o->argc = argc;
+  o->argv = argv;
   for (int i = 1; i < argc; i++) {
     const char *word = argv[i];
     if (word[0] != '-' || !word[1]) {

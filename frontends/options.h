@@ -74,6 +74,10 @@ struct options {
   const char *accel_options; /* what follows the first comma, or NULL */
   bool counted;
   uint32_t mhz;                               /* counted: instructions per microsecond */
+  bool sleep, sleep_given;                    /* counted: real time passes while the CPU halts */
+  enum { RR_NONE, RR_RECORD, RR_REPLAY } rr;
+  const char *rr_file;
+  uint32_t rr_snapshot; /* guest seconds between snapshots of the machine; 0: none */
   struct drive_options drive[OPTIONS_DRIVES]; /* 0-3: hda..hdd; 4, 5: floppies */
   struct drive_options none[OPTIONS_NONE_DRIVES];
   unsigned none_count;
@@ -115,6 +119,8 @@ struct options {
     const char *netdev, *file;
   } filter[NETDEVS]; /* -object filter-dump */
   unsigned filter_count;
+  int argc; /* as they came; the caller's */
+  char **argv;
   /* parser's own */
   void *strings;               /* list of allocated strings */
   const char *seen_value[128]; /* by row of the table: the argument of an option that was given */

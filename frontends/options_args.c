@@ -165,13 +165,41 @@ int option_rtc(struct option_parser *p, const char *arg) {
 
 /*
  * -icount shift=N: an instruction lasts 2^N ns, that is 1000 / 2^N instructions a microsecond (rounded down);
- * N is 0 to 9. "auto" and "on" take the default of 100 a microsecond. mhz=M states the rate itself.
+ * N is 0 to 9. "auto" and "on" take the default of 100 a microsecond. mhz=M states the rate itself. sleep=on: real
+ * time passes while the CPU halts. rr=record and rr=replay: with the file of rrfile=. icount_replay takes these: 1,
+ * 0 if it is none of them, -1.
  */
+static int icount_replay(struct option_parser *p, const char *key, const char *value) {
+  struct options *o = p->o;
+  if (!strcmp(key, "sleep")) {
+    o->sleep = !strcmp(value, "on");
+    o->sleep_given = true;
+    if (!o->sleep && strcmp(value, "off"))
+      return option_error(p, "-icount sleep=%s: on or off", value);
+  } else if (!strcmp(key, "rr")) {
+    o->rr = !strcmp(value, "record") ? RR_RECORD : RR_REPLAY;
+    if (o->rr == RR_REPLAY && strcmp(value, "replay"))
+      return option_error(p, "-icount rr=%s: record or replay", value);
+  } else if (!strcmp(key, "rrfile")) {
+    o->rr_file = value;
+  } else {
+    return 0;
+  }
+  return 1;
+}
+
 int option_icount(struct option_parser *p, const char *arg) {
   const char *key, *value, *list = arg;
   p->o->counted = true;
   for (bool first = true; option_next(p, &list, &key, &value); first = false) {
     const char *number = value;
+    int rr = value ? icount_replay(p, key, value) : 0;
+    if (rr)
+      first = false;
+    if (rr < 0)
+      return -1;
+    if (rr > 0)
+      continue;
     if (!value && first) {
       number = key;
       key = "shift";
@@ -389,6 +417,14 @@ int option_check(struct option_parser *p) {
     return option_error(p, "-icount and -rtc clock=host contradict each other; leave one out");
   if (o->counted && !o->rtc_base_given)
     o->rtc_base = COUNTED_BASE;
+  if ((o->rr != RR_NONE) != (o->rr_file != NULL))
+    return option_error(p, "-icount rr=record or rr=replay and rrfile=FILE go together");
+  if (o->rr != RR_NONE && !o->counted)
+    return option_error(p, "-icount rr= needs counted time: leave out shift=off");
+  if (o->rr != RR_NONE)
+    o->snapshot = true; /* a replay begins with the images as the recording found them */
+  if (o->rr == RR_RECORD && !o->sleep_given)
+    o->sleep = true;
   if (option_check_audio(p) < 0 || check_stdio(p) < 0 || check_same_image(p) < 0)
     return -1;
   return option_check_net(p);

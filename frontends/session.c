@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "core/log.h"
+#include "frontends/replay.h"
 #include "translate/translate.h"
 
 const struct engine *session_engine(unsigned index) {
@@ -39,6 +40,7 @@ static int choose_models(struct session *s) {
   s->config.ram_mb = o->ram_mb;
   s->config.counted = o->counted;
   s->config.mhz = o->mhz;
+  s->config.sleep = o->sleep;
   s->config.tsc_mhz = o->cpu_mhz;
   s->config.pace_khz = o->cpu_mhz * 10000 / s->config.cpu_model->clocks;
   s->config.no_reboot = o->no_reboot;
@@ -157,8 +159,10 @@ int session_begin(struct session *s) {
   if (!s->channels.loop)
     return fail(s, "cannot make the event loop: %s", strerror(errno));
   s->machine = machine_new(&s->config);
-  if (!s->machine)
+  if (!s->machine || session_replay_begin(s) < 0)
     return -1;
+  if (s->replay)
+    replay_attach(s->replay, s->machine);
   s->channels.machine = s->media.machine = s->machine;
   return 0;
 }
@@ -167,6 +171,7 @@ int session_finish(struct session *s) {
   if (open_networks(s) < 0 || board_init(s->machine, &s->board) < 0)
     return -1;
   s->board_made = true;
+  session_replay_connect(s);
   return 0;
 }
 
@@ -178,6 +183,7 @@ void session_end(struct session *s) {
     board_free(s->machine);
   net_close(&s->nets);
   machine_free(s->machine);
+  replay_free(s->replay);
   media_close(&s->media);
   loop_free(s->channels.loop);
   options_free(&s->options);

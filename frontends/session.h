@@ -23,6 +23,7 @@ struct session {
   struct media media;
   struct channel_set channels; /* with the event loop; nothing is in it until the caller opens some */
   struct machine *machine;
+  struct replay *replay; /* of -icount rr= */
   struct net_set nets;
   bool board_made;
   char error[SESSION_ERROR]; /* one line; empty if the cause was reported already */

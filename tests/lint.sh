@@ -63,7 +63,7 @@ includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|
 includes translate 'core/(cpu|fpu|hostfpu|insn|mem|paging|engine|segment|log|machine)\.h|core/[a-z-]+\.def|translate/.*\.h|translate/.*\.def' |
   rule "translate includes the CPU side of core and translate/"
 includes frontends \
-  'core/(machine|display|input|monitor|chardev|audio|net|log|engine|cpu|snapshot)\.h|devices/board\.h|devices/block/(block|image)\.h|translate/translate\.h|frontends/.*\.h' |
+  'core/(machine|display|input|monitor|chardev|audio|net|log|engine|cpu|replay|snapshot)\.h|devices/board\.h|devices/block/(block|image)\.h|translate/translate\.h|frontends/.*\.h' |
   rule "frontends include the machine's interfaces, the board's and translate.h"
 
 each "$tmp/c" awk 'FNR == 1 && name {if (n > 900) print name ": " n " lines"} {name = FILENAME; n = FNR}

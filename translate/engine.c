@@ -385,11 +385,11 @@ static void jit_run(struct cpu *cpu) {
   volatile uint32_t link = 0;
   running = j;
   window_enter(j);
-  bool held = j->hold_windows;
+  bool held = j->hold_windows, begins = !cpu->slice_continues;
   j->hold_windows = false;
-  if (j->windows && (window_sample(j) || held))
+  if (j->windows && ((begins && window_sample(j)) || held))
     jit_rekey(cpu);
-  j->slice_begins = true;
+  j->slice_begins |= begins;
   if (sigsetjmp(env, 0)) {
     cpu->fault_env = &env;
     cpu_deliver_exception(cpu); /* may raise again: comes back here */

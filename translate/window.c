@@ -395,14 +395,18 @@ static bool have_fsgsbase(void) {
   return getauxval(AT_HWCAP2) & 2;
 } /* HWCAP2_FSGSBASE: the kernel allows it */
 
-static uint32_t host_map_limit(void) {
-  unsigned limit = 65530;
+#define USUAL_MAP_LIMIT 65530u
+
+static uint32_t host_map_limit(bool counted) {
+  unsigned limit = USUAL_MAP_LIMIT;
   FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
   if (f) {
     if (fscanf(f, "%u", &limit) != 1)
-      limit = 65530;
+      limit = USUAL_MAP_LIMIT;
     fclose(f);
   }
+  if (counted && limit > USUAL_MAP_LIMIT) /* when a window must be dropped shall not depend on the host */
+    limit = USUAL_MAP_LIMIT;
   return limit < 8192 ? 0 : (limit - 4096) / 2;
 }
 
@@ -413,7 +417,7 @@ int windows_init(struct jit *j, unsigned hot, const char **why) {
   j->windows = ws;
   ws->current = -1;
   ws->hot = hot;
-  ws->maps_max = host_map_limit();
+  ws->maps_max = host_map_limit(j->cpu->machine->config.counted);
   ws->node_top = ws->use_top = 1;
   ws->kernel_gen = ++ws->last_gen;
   ws->node = jit_sparse(NODES * sizeof *ws->node);

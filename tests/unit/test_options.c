@@ -198,7 +198,11 @@ START_TEST(counted_time) {
   bad("-icount on -rtc clock=host", "contradict");
   bad("-icount shift=10", "0 to 9");
   bad("-icount shift=x", "0 to 9");
-  bad("-icount rr=record", "not supported");
+  bad("-icount rr=record", "go together");
+  bad("-icount rrfile=x", "go together");
+  bad("-icount rr=both,rrfile=x", "record or replay");
+  bad("-icount shift=off,rr=record,rrfile=x", "needs counted time");
+  bad("-icount sleep=maybe", "on or off");
 }
 END_TEST
 

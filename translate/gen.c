@@ -18,6 +18,7 @@ static void note_host(struct gen *g) {
   m->host_off = (uint16_t)(g->e.p - jit_to_rw(j, g->b->host));
   m->index = (uint8_t)g->index;
   m->left = g->left[g->index];
+  m->sp = (int16_t)g->sp;
   m->eip_off = g->off[g->index];
 }
 
@@ -251,6 +252,7 @@ void gen_thunk_exit(struct gen *g, uint32_t target) {
   emit_patch8(same, e->p);
   x->side = x->thunk = true;
   x->key = key;
+  x->sp = g->sp - 4;
   x->rest = (uint8_t)(g->left[g->index + 1] + THUNK_INSNS);
   x->fp = g->fp;
 }
@@ -265,7 +267,7 @@ static void emit_exit(struct gen *g, const struct gen_exit *x) {
   emit_lea64(e, R12, hm_base(R12, x->rest));
   emit_fp_pointers(g, &x->fp);
   if (x->thunk) {
-    emit_lea(e, R15, hm_base(R15, -4));
+    emit_lea(e, R15, hm_base(R15, x->sp));
     struct link *l = emit_link_stub(g, NULL, x->target);
     l->far = true;
     l->field = (uint32_t)(x->key - g->j->rw);
@@ -455,7 +457,9 @@ void gen_block(struct gen *g) {
   emit_head(g);
   for (unsigned i = 0; i < g->count; i++) {
     select_insn(g, i);
-    gen_reserve(g, 48);
+    gen_reserve(g, 56);
+    if (!gen_sp_may_wait(g, &g->insns[i]))
+      gen_settle_sp(g);
     note_host(g);
     if (insn_describe(&g->insns[i])->cls == CL_BRANCH && !gen_inside(g))
       gen_store_fp_pointers(g);
@@ -464,10 +468,12 @@ void gen_block(struct gen *g) {
       gen_exec(g, &g->insns[i]);
   }
   if (!g->ended) {
+    gen_settle_sp(g);
     gen_store_fp_pointers(g);
     gen_reserve(g, 96);
     gen_exit_to(g, g->next);
   }
+  DGM_ASSERT(g->sp == 0);
   emit_island(g);
   for (unsigned i = 0; i < g->exit_count; i++) {
     select_insn(g, g->exit[i].index);

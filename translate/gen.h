@@ -42,8 +42,8 @@ struct cold {
   uint8_t *island; /* rel32 of the island's jump */
   const uint8_t *resume;
   const uint8_t *again; /* COLD_MEM: the access, with RCX = addend; NULL: not to be tried again */
-  uint8_t index; /* guest instruction */
-  int8_t la;     /* COLD_MEM: register that holds the linear address */
+  uint8_t index;        /* guest instruction */
+  int8_t la;            /* COLD_MEM: register that holds the linear address */
   uint8_t leave;
   uint8_t access;
   uint8_t check; /* COLD_SEG: see gen_segment */
@@ -63,8 +63,9 @@ struct gen_exit {
   uint8_t index; /* guest instruction */
   uint8_t rest;  /* side exit: instructions of the trace that are not executed */
   bool side;
-  bool thunk;   /* it is not there: side exit to where it was. ESP is still to be changed */
+  bool thunk;   /* it is not there: side exit to where it was */
   uint8_t *key; /* then the immediate operand of the comparison */
+  int32_t sp;   /* and what is to be added to R15 */
   struct fp_pointers fp;
 };
 #define MAX_EXITS (BLOCK_MAX_INSNS + 4)
@@ -79,14 +80,15 @@ struct gen {
   uint32_t mode;
   uint32_t cs_limit;
   const struct insn *insns;
-  const int16_t *off; /* of their EIP from the block's */
+  const int16_t *off;  /* of their EIP from the block's */
   const int8_t *thunk; /* of each: the register that the thunk loads which it calls, or -1 */
   unsigned count;
   uint8_t left[BLOCK_MAX_INSNS + 1]; /* instructions from here to the end, with those of thunks */
-  unsigned index;     /* instruction being generated */
-  uint32_t eip, next; /* of it, and of the one after it */
-  int32_t arg;        /* parameter of gen_op, kept in struct cold */
-  bool fpu_ready;     /* the guest's FPU state is known to be in the host's registers */
+  int32_t sp;                        /* ESP is R15 + sp, see gen_sp_may_wait */
+  unsigned index;                    /* instruction being generated */
+  uint32_t eip, next;                /* of it, and of the one after it */
+  int32_t arg;                       /* parameter of gen_op, kept in struct cold */
+  bool fpu_ready;                    /* the guest's FPU state is known to be in the host's registers */
   struct fp_pointers fp;
   unsigned cold_count;
   unsigned first_pending; /* colds before this one have reached an island */
@@ -160,6 +162,11 @@ bool gen_simd(struct gen *g, const struct insn *in);
 bool gen_string(struct gen *g, const struct insn *in);
 bool gen_seg_load(struct gen *g, const struct insn *in);
 bool gen_system(struct gen *g, const struct insn *in);
+
+/* --- gen_stack.c --- */
+/* May R15 lag behind ESP while this instruction is generated? */
+bool gen_sp_may_wait(const struct gen *g, const struct insn *in);
+void gen_settle_sp(struct gen *g); /* R15 = ESP */
 
 /* --- gen_system.c --- */
 bool gen_pushf(struct gen *g, const struct insn *in);

@@ -101,6 +101,7 @@ static void gen_thunk(struct gen *g, const struct insn *in, uint32_t target) {
   emit_mov_rr(e, host_gpr[g->thunk[g->index]], R9);
   if (gen_inside(g))
     return;
+  gen_settle_sp(g);
   gen_exit_to(g, g->next);
   finish(g);
 }
@@ -118,6 +119,7 @@ static bool gen_call_relative(struct gen *g, const struct insn *in) {
   c->leave_eip = target;
   if (gen_inside(g))
     return true;
+  gen_settle_sp(g);
   gen_exit_to(g, target);
   finish(g);
   return true;
@@ -149,6 +151,7 @@ static bool gen_return(struct gen *g, const struct insn *in) {
   gen_peek(g, in);
   check_computed(g, in);
   gen_adjust_sp(g, in->opsize + (in->opcode == 0xc2 ? (int)(in->imm & 0xffff) : 0));
+  gen_settle_sp(g);
   emit_mov_rr(&g->e, R8, R11);
   gen_exit_lookup(g);
   finish(g);

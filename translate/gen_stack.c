@@ -8,9 +8,49 @@
 
 #include "translate/gen_stack.h"
 
+/* Are the stack's accesses of this instruction host accesses at [R15 + disp], with nothing behind the block?
+ */
+static bool plain_stack(const struct gen *g) {
+  return gen_windowed(g) && (g->mode & MODE_STACK32) && gen_seg_flat(g, SS);
+}
+
+/* An operand that has nothing to do with ESP, and no cold path either. */
+static bool plain_operand(const struct gen *g, const struct insn *in) {
+  if (!in->is_mem)
+    return in->rm != ESP;
+  return in->addrsize == 4 && in->base != ESP && in->base != BASE_EIP && gen_seg_flat(g, in->seg);
+}
+
+/*
+ * PUSH and POP, and what often comes before or after some of them. If the host faults in between, the map of
+ * the block says how far ESP is from R15.
+ */
+bool gen_sp_may_wait(const struct gen *g, const struct insn *in) {
+  const int room = 0x4000;
+  if (!plain_stack(g) || in->map != MAP_1 || g->sp < -room || g->sp > room)
+    return false;
+  switch (in->opcode) {
+  case 0x68:
+  case 0x6a: return true;
+  case 0xe8:
+  case 0xc3:
+  case 0xc2: return in->opsize == 4 && g->cs_limit == 0xffffffffu;
+  case 0xff: return in->reg == 6 && in->opsize == 4 && plain_operand(g, in);
+  default: return in->opcode >= 0x50 && in->opcode <= 0x5f && (in->opcode & 7) != ESP;
+  }
+}
+
+void gen_settle_sp(struct gen *g) {
+  if (g->sp)
+    emit_lea(&g->e, R15, hm_base(R15, g->sp));
+  g->sp = 0;
+}
+
 /* esp += bytes, as wide as the stack segment says */
 static void adjust_sp(struct gen *g, int bytes) {
-  if (g->mode & MODE_STACK32)
+  if (gen_sp_may_wait(g, &g->insns[g->index]))
+    g->sp += bytes;
+  else if (g->mode & MODE_STACK32)
     emit_lea(&g->e, R15, hm_base(R15, bytes));
   else
     emit_op_rm(&g->e, EO_66, OM_1, 0x8d, R15, hm_base(R15, bytes)); /* lea r15w: the upper half stays */
@@ -39,8 +79,8 @@ static struct cold *stack_access(struct gen *g, const struct insn *in, int disp,
                                  gen_op op) {
   unsigned size = (unsigned)in->opsize;
   gen_reserve(g, 16);
-  if (gen_windowed(g) && (g->mode & MODE_STACK32) && gen_seg_flat(g, SS))
-    return gen_window_access(g, in, hm_base(R15, disp), op);
+  if (plain_stack(g))
+    return gen_window_access(g, in, hm_base(R15, disp + g->sp), op);
   int la = gen_linear(g, SS, stack_offset(g, disp), size, access != ACCESS_READ);
   return gen_access(g, in, la, size, access, false, op);
 }
@@ -89,7 +129,7 @@ static void op_push_thunk(struct gen *g, const struct insn *in, struct host_mem 
 
 void gen_push_thunk(struct gen *g, const struct insn *in, uint32_t eip) {
   g->arg = (int32_t)eip;
-  gen_window_access(g, in, hm_base(R15, -4), op_push_thunk);
+  gen_window_access(g, in, hm_base(R15, g->sp - 4), op_push_thunk);
 }
 
 struct cold *gen_push_imm(struct gen *g, const struct insn *in, uint32_t value) {

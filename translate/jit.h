@@ -61,6 +61,7 @@ struct host_map { /* host code from host_off on belongs to guest instruction `in
   int16_t eip_off;
   uint8_t index;
   uint8_t left; /* instructions not retired, this one included; with those of thunks */
+  int16_t sp;   /* ESP is R15 + sp: of the PUSHs and POPs in a row only the last one changes R15 */
 };
 
 #define PATCH_SITES 4u

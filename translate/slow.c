@@ -289,6 +289,7 @@ uint32_t jit_host_fault(struct cpu *cpu, uint32_t unused, uint32_t info) {
   if (!(b->mode & MODE_NOFPU))
     restore_fp_pointers(cpu, b, found);
   cpu->budget += found->left;
+  cpu->gpr[ESP] += (uint32_t)(int32_t)found->sp;
   if (b->hot)
     note_window_fault(j, (struct block *)b, found->index);
   j->step_wanted = true;

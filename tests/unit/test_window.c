@@ -431,6 +431,36 @@ START_TEST(test_edge_accessed) {
 }
 END_TEST
 
+/* PUSHs and POPs in a row, in the middle of which the host faults, because there is code on the page: ESP is
+ * what it was before the one that faulted. */
+START_TEST(test_stack_run) {
+  struct bed b = begin("hot=on,verify=on");
+  CODE(
+      &b,
+      "\x89\xc4\x6a\x01\x6a\x02\x53\x59\x6a\x03" /* mov esp, eax; push 1; push 2; push ebx; pop ecx; push 3 */
+      "\xe8\xf1\x1f\x00\x00\xf4");               /* call 6000h; hlt */
+  mem_dma_write(b.m->mem, 0x6000, "\xc2\x04\x00", 3); /* ret 4 */
+  for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t at = 0x6ff0; at < 0x7008; at += 4)
+      put32(&b, at, 0);
+    b.cpu->gpr[EAX] = 0x7004;
+    b.cpu->gpr[EBX] = 0x1234 + i;
+    uint64_t before = cpu_icount(b.cpu), faults = translated_faults(&b);
+    go(&b);
+    ck_assert_uint_eq(b.cpu->gpr[ESP], 0x6ffc);
+    ck_assert_uint_eq(b.cpu->gpr[ECX], 0x1234 + i);
+    ck_assert_uint_eq(get32(&b, 0x7000), 1);
+    ck_assert_uint_eq(get32(&b, 0x6ffc), 2);
+    ck_assert_uint_eq(get32(&b, 0x6ff8), 3);
+    ck_assert_uint_eq(get32(&b, 0x6ff4), START + 15);
+    ck_assert_uint_eq(cpu_icount(b.cpu) - before, 9);
+    if (i > 0)
+      ck_assert_uint_gt(translated_faults(&b), faults);
+  }
+  machine_free(b.m);
+}
+END_TEST
+
 /* mov eax, [DATA]; dec ecx; jnz START; hlt */
 #define READ_LOOP "\xa1\x00\x00\x20\x00\x49\x75\xf8\xf4"
 
@@ -580,6 +610,7 @@ Suite *suite_window(void) {
   tcase_add_test(tc, test_thunk_overwritten);
   tcase_add_test(tc, test_edge);
   tcase_add_test(tc, test_edge_accessed);
+  tcase_add_test(tc, test_stack_run);
   tcase_add_test(tc, test_second_chance);
   tcase_add_test(tc, test_eviction);
   tcase_add_test(tc, test_room);

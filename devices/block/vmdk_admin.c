@@ -255,52 +255,56 @@ static int by_place(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* The entry of the redundant directory that belongs to one of the first, if it can be read. */
-static bool redundant_entry(const struct vmdk_extent *e, uint32_t t, uint32_t i, uint32_t *out) {
-  uint8_t entry[4];
-  if (file_read(e->fd, (uint64_t)e->redundant[t] * SECTOR + 4ull * i, entry, 4))
-    return false;
-  *out = le32_at(entry);
-  return true;
-}
-
 /* The sectors where grains begin. */
 struct places {
   uint32_t *at;
   uint64_t n, max;
 };
 
-/* One table: outside entries are dropped, the redundant copy is made equal. */
-static int check_table(struct vmdk_extent *e, uint32_t t, struct block_check *c, bool repair,
+/* One entry; `other` is the redundant table's. A grain that only the latter knows was being added when its
+ * writer came to an end: it counts as lost space, not as damage. */
+static int check_entry(struct vmdk_extent *e, uint64_t grain, uint32_t entry, uint32_t other,
+                       struct block_check *c, enum block_repair repair, struct places *p) {
+  bool place = vmdk_is_place(e, entry), outside = place && !vmdk_entry_plausible(e, entry);
+  bool unfinished = !place && other != entry, differs = place && other != entry;
+  bool mend = unfinished ? repair != BLOCK_REPAIR_NONE : repair == BLOCK_REPAIR_ALL;
+  if (outside || unfinished || differs) {
+    int result = mend ? vmdk_set_entry(e, grain, outside ? VMDK_FREE : entry) : 0;
+    if (result)
+      return result;
+    *(unfinished ? mend ? &c->leaks_fixed : &c->leaks : mend ? &c->corruptions_fixed : &c->corruptions) += 1;
+  }
+  if (unfinished && !mend && vmdk_entry_plausible(e, other))
+    entry = other; /* counted above, not as a gap */
+  else if (!place || outside)
+    return 0;
+  if (p->n < p->max)
+    p->at[p->n++] = entry;
+  else
+    c->corruptions++; /* more than fit into the file */
+  return 0;
+}
+
+static int check_table(struct vmdk_extent *e, uint32_t t, struct block_check *c, enum block_repair repair,
                        struct places *p) {
   int result;
-  uint32_t *table = vmdk_table(e, t, &result), other;
+  uint32_t *table = vmdk_table(e, t, &result);
+  uint8_t copy[4 * VMDK_MAX_TABLE];
   if (!table) {
     c->corruptions += result == -ENODATA;
     return result == -ENODATA ? 0 : result;
   }
-  bool twice = e->redundant && e->redundant[t];
-  c->corruptions += e->redundant && !twice;
-  for (uint32_t i = 0; i < e->entries; i++) {
-    uint64_t grain = (uint64_t)t * e->entries + i;
-    bool outside = vmdk_is_place(e, table[i]) && !vmdk_entry_plausible(e, table[i]);
-    bool differs = twice && (!redundant_entry(e, t, i, &other) || other != table[i]);
-    if (outside || differs) {
-      if (repair) {
-        result = vmdk_set_entry(e, grain, outside ? VMDK_FREE : table[i]);
-        if (result)
-          return result;
-        c->corruptions_fixed++;
-      } else {
-        c->corruptions++;
-      }
-    }
-    if (vmdk_is_place(e, table[i]) && !outside && p->n < p->max)
-      p->at[p->n++] = table[i];
-    else
-      c->corruptions += vmdk_is_place(e, table[i]) && !outside; /* more than fit into the file */
+  bool twice = e->redundant && e->redundant[t] &&
+               !file_read(e->fd, (uint64_t)e->redundant[t] * SECTOR, copy, 4ull * e->entries);
+  if (e->redundant && !twice) {
+    c->corruptions++;
+    e->redundant[t] = 0; /* don't write where it should be */
   }
-  return 0;
+  for (uint32_t i = 0; i < e->entries && !result; i++) {
+    uint32_t other = twice ? le32_at(copy + 4 * i) : table[i];
+    result = check_entry(e, (uint64_t)t * e->entries + i, table[i], other, c, repair, p);
+  }
+  return result;
 }
 
 static uint64_t compressed_end(const struct vmdk_extent *e, uint32_t sector) {
@@ -322,7 +326,7 @@ static int check_sparse(struct vmdk_extent *e, struct block_check *c, enum block
   p.at = malloc(4 * p.max);
   int result = p.at ? 0 : -ENOMEM;
   for (uint32_t t = 0; t < e->tables && !result; t++)
-    result = check_table(e, t, c, repair == BLOCK_REPAIR_ALL, &p);
+    result = check_table(e, t, c, repair, &p);
   if (!result)
     qsort(p.at, p.n, 4, by_place);
   for (uint64_t i = 0; i < p.n && !result; i++) {

@@ -132,8 +132,8 @@ static int survey(struct vmdk_extent *e, uint64_t *used, bool *damaged) {
       *damaged = true;
     else if (result)
       return result;
-    if (e->redundant && (!e->redundant[t] != !e->directory[t] ||
-                         !within(e, e->redundant[t], e->redundant[t] ? 4ull * e->entries : 0)))
+    if (e->redundant && e->directory[t] &&
+        (!e->redundant[t] || !within(e, e->redundant[t], 4ull * e->entries)))
       *damaged = true;
     for (uint32_t i = 0; table && i < e->entries; i++) {
       if (!vmdk_is_place(e, table[i]))

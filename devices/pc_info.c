@@ -44,16 +44,23 @@ int board_change_media(struct machine *m, const char *drive, struct block *block
   return n >= 0 ? ide_change_media(pc->ide, n, block, force) : -ENODEV;
 }
 
-static void info_medium(FILE *out, const char *name, const struct block *b, bool removable, bool locked, bool open) {
+static void info_medium(FILE *out, const char *name, const struct block *b, bool removable, bool locked,
+                        bool open) {
   if (!b) {
     fprintf(out, "%s: [not inserted]\n", name);
   } else {
-    bool memory = strchr(block_path(b), '/') == NULL && block_path(b)[0] == '<';
-    fprintf(out, "%s: %s (%s%s)\n", name, block_path(b), memory ? "memory" : "raw",
+    fprintf(out, "%s: %s (%s%s)\n", name, block_path(b), block_format_name(b),
             block_writable(b) ? "" : ", read-only");
   }
   if (removable)
     fprintf(out, "    Removable device: %slocked, tray %s\n", locked ? "" : "not ", open ? "open" : "closed");
+  const struct block *backing = b ? block_backing(b) : NULL;
+  unsigned depth = 0;
+  for (const struct block *at = backing; at; at = block_backing(at))
+    depth++;
+  if (backing)
+    fprintf(out, "    Backing file:     %s (%s, chain depth: %u)\n", block_path(backing),
+            block_format_name(backing), depth);
   if (b)
     fprintf(out, "    Cache mode:       writeback\n");
 }

@@ -23,6 +23,7 @@ static const struct monitor_command commands[] = {
     {"at", NULL, "seconds command", "run the command when the guest's clock has come that far", cmd_at},
     {"change", NULL, "device [-f] filename [format [read-only-mode]]", "change a removable medium",
      cmd_change},
+    {"commit", NULL, "device|all", "write a drive's overlay (or -snapshot's) to the image below it", cmd_commit},
     {"cont", "c", "", "resume emulation", cmd_cont},
     {"eject", NULL, "[-f] device", "eject a removable medium (use -f to force it)", cmd_eject},
     {"help", "?", "[cmd]", "show the help", cmd_help},

@@ -93,6 +93,7 @@ void cmd_quit(struct monitor_env *env, char *args, FILE *out);
 void cmd_screendump(struct monitor_env *env, char *args, FILE *out);
 void cmd_screentext(struct monitor_env *env, char *args, FILE *out);
 void cmd_change(struct monitor_env *env, char *args, FILE *out);
+void cmd_commit(struct monitor_env *env, char *args, FILE *out);
 void cmd_eject(struct monitor_env *env, char *args, FILE *out);
 void cmd_info_replay(struct monitor_env *env, char *args, FILE *out);
 void cmd_replay_break(struct monitor_env *env, char *args, FILE *out);

@@ -5,6 +5,7 @@
 
 #include "core/display.h"
 #include "core/log.h"
+#include "devices/block/image.h"
 #include "frontends/media.h"
 #include "frontends/monitor.h"
 #include "frontends/textdump.h"
@@ -132,6 +133,7 @@ static struct media_slot *drive(struct monitor_env *env, const char *name, FILE 
 void cmd_change(struct monitor_env *env, char *args, FILE *out) {
   char error[512];
   bool force = false, readonly = false;
+  const char *format = NULL;
   char *name = monitor_need(&args, "change", "device name", out);
   char *path = name ? monitor_need(&args, "change", "filename", out) : NULL, *word;
   if (path && !strcmp(path, "-f")) {
@@ -143,13 +145,15 @@ void cmd_change(struct monitor_env *env, char *args, FILE *out) {
   while ((word = monitor_word(&args))) {
     if (!strcmp(word, "read-only")) {
       readonly = true;
-    } else if (strcmp(word, "raw") && strcmp(word, "retain") && strcmp(word, "read-write")) {
-      fprintf(out, "Error: '%s' is not understood; images are raw\n", word);
+    } else if (block_format_known(word)) {
+      format = word;
+    } else if (strcmp(word, "retain") && strcmp(word, "read-write")) {
+      fprintf(out, "Error: '%s' is neither an image format nor read-only, read-write or retain\n", word);
       return;
     }
   }
   struct media_slot *slot = drive(env, name, out);
-  if (slot && media_change(env->media, slot, path, readonly, force, error, sizeof error) < 0)
+  if (slot && media_change(env->media, slot, path, format, readonly, force, error, sizeof error) < 0)
     fprintf(out, "Error: %s\n", error);
 }
 
@@ -162,8 +166,27 @@ void cmd_eject(struct monitor_env *env, char *args, FILE *out) {
   if (!name || !monitor_end(&args, "eject", out))
     return;
   struct media_slot *slot = drive(env, name, out);
-  if (slot && media_change(env->media, slot, NULL, false, force, error, sizeof error) < 0)
+  if (slot && media_change(env->media, slot, NULL, NULL, false, force, error, sizeof error) < 0)
     fprintf(out, "Error: %s\n", error);
+}
+
+/* One drive's changes, or those of all drives that have somewhere to put them. */
+void cmd_commit(struct monitor_env *env, char *args, FILE *out) {
+  char *name = monitor_need(&args, "commit", "device name (or 'all')", out);
+  const char *error;
+  if (!name || !monitor_end(&args, "commit", out))
+    return;
+  bool all = !strcmp(name, "all");
+  struct block *one = env->media && !all ? media_block(env->media, name) : NULL;
+  if (!all && !one)
+    fprintf(out, "Error: Device '%s' not found or without an image\n", name);
+  if (one && block_commit(one, true, NULL, &error))
+    fprintf(out, "Error: %s\n", error);
+  for (int i = 0; all && env->media && i < OPTIONS_DRIVES; i++) {
+    struct block *b = env->media->slot[i].block;
+    if (b && block_can_commit(b) && block_commit(b, true, NULL, &error))
+      fprintf(out, "Error: %s\n", error);
+  }
 }
 
 /* --- log --- */

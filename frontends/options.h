@@ -28,6 +28,7 @@ struct drive_options {
   const char *by;   /* the option that defined it, for messages; NULL: not defined */
   const char *serial;
   const char *id;   /* if=none */
+  const char *format, *overlay, *snapshot_name; /* see struct block_options; NULL: not given */
   bool cdrom, snapshot, readonly;
 };
 

@@ -387,10 +387,13 @@ static int check_stdio(struct option_parser *p) {
 /* Writable images must not be used twice; the lock would refuse, but only with a guess at the reason. */
 static int check_same_image(struct option_parser *p) {
   const struct drive_options *d = p->o->drive;
+  bool reads[OPTIONS_DRIVES];
+  for (int i = 0; i < OPTIONS_DRIVES; i++)
+    reads[i] = d[i].readonly || d[i].cdrom || d[i].snapshot || d[i].overlay;
   for (int i = 0; i < OPTIONS_DRIVES; i++)
     for (int j = i + 1; j < OPTIONS_DRIVES; j++)
       if (d[i].file && d[j].file && !strcmp(d[i].file, d[j].file) && !p->o->snapshot &&
-          !((d[i].readonly || d[i].cdrom || d[i].snapshot) && (d[j].readonly || d[j].cdrom || d[j].snapshot)))
+          !(reads[i] && reads[j]))
         return option_error(p, "%s is given to two drives (%s, %s); use copies, or -snapshot", d[i].file,
                             d[i].by, d[j].by);
   return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Drives (-drive, -hda and friends) and the syntax of channels (-serial and friends). */
+#include "devices/block/image.h"
 #include "frontends/options.h"
 
 #include <ctype.h>
@@ -23,7 +24,7 @@ int option_drive_named(struct option_parser *p, const char *option, unsigned slo
 }
 
 struct drive_words {
-  const char *interface, *index, *bus, *unit, *media, *format, *id;
+  const char *interface, *index, *bus, *unit, *media, *id;
   struct drive_options d;
 };
 
@@ -42,9 +43,17 @@ static int drive_word(struct option_parser *p, struct drive_words *w, const char
   const struct {
     const char *key, **out;
   } words[] = {
-      {"file", &w->d.file}, {"if", &w->interface}, {"index", &w->index},   {"bus", &w->bus},
-      {"unit", &w->unit},   {"media", &w->media},  {"format", &w->format}, {"serial", &w->d.serial},
+      {"file", &w->d.file},
+      {"if", &w->interface},
+      {"index", &w->index},
+      {"bus", &w->bus},
+      {"unit", &w->unit},
+      {"media", &w->media},
+      {"format", &w->d.format},
+      {"serial", &w->d.serial},
       {"id", &w->id},
+      {"overlay", &w->d.overlay},
+      {"snapshot-name", &w->d.snapshot_name},
   };
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
     if (!strcmp(key, words[i].key)) {
@@ -53,11 +62,10 @@ static int drive_word(struct option_parser *p, struct drive_words *w, const char
       *words[i].out = value;
       return 0;
     }
-  return option_error(
-      p,
-      "-drive: '%s' is not understood; use file=, if=, index=, media=, format=raw, snapshot=, "
-      "readonly=",
-      key);
+  return option_error(p,
+                      "-drive: '%s' is not understood; use file=, if=, index=, media=, format=, overlay=, "
+                      "snapshot=, snapshot-name=, readonly=",
+                      key);
 }
 
 /* A number from 0 to max-1, or -1 with an error. */
@@ -105,6 +113,26 @@ static int drive_for_device(struct option_parser *p, struct drive_words *w, cons
   return 0;
 }
 
+/* What is said about the image itself. */
+static int check_image_words(struct option_parser *p, const struct drive_words *w) {
+  char known[128] = "";
+  if (w->d.format && !block_format_known(w->d.format)) {
+    for (unsigned i = 0; block_format_name_at(i); i++)
+      snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+               block_format_name_at(i));
+    return option_error(p, "-drive: format=%s: the formats are %s", w->d.format, known);
+  }
+  if (w->d.overlay && (!*w->d.overlay || !w->d.file))
+    return option_error(p, "-drive: overlay=FILE keeps what is written to the image of file=NAME");
+  if (w->d.overlay && w->d.readonly)
+    return option_error(p, "-drive: overlay= and readonly= contradict each other");
+  if (w->d.snapshot_name && !w->d.readonly && !w->d.snapshot && !p->o->snapshot)
+    return option_error(p, "-drive: snapshot-name=%s is read only; add snapshot=on", w->d.snapshot_name);
+  if (w->d.snapshot_name && w->d.overlay)
+    return option_error(p, "-drive: snapshot-name= and overlay= contradict each other");
+  return 0;
+}
+
 int option_drive(struct option_parser *p, const char *arg) {
   const char *key, *value, *list = arg;
   struct drive_words w = {.d = {.by = arg}};
@@ -116,9 +144,8 @@ int option_drive(struct option_parser *p, const char *arg) {
   if (w.interface && !floppy && !none && strcmp(w.interface, "ide"))
     return option_error(p, "-drive: if=%s: this machine has if=ide and if=floppy, and if=none for -device",
                         w.interface);
-  if (w.format && strcmp(w.format, "raw"))
-    return option_error(p, "-drive: format=%s: only raw images; convert with 'qemu-img convert -O raw'",
-                        w.format);
+  if (check_image_words(p, &w) < 0)
+    return -1;
   if (w.media && strcmp(w.media, "disk") && strcmp(w.media, "cdrom"))
     return option_error(p, "-drive: media=%s: the choices are disk and cdrom", w.media);
   w.d.cdrom = w.media && !strcmp(w.media, "cdrom");

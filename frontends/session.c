@@ -164,6 +164,7 @@ int session_begin(struct session *s) {
   if (s->replay)
     replay_attach(s->replay, s->machine);
   s->channels.machine = s->media.machine = s->machine;
+  media_watch(&s->media, s->channels.loop);
   return 0;
 }
 

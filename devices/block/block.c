@@ -13,12 +13,7 @@
 #include <unistd.h>
 
 static const struct block_format *const formats[] = {
-    &raw_format,
-    &qcow2_format,
-    &vdi_format,
-    &vpc_format,
-    &vmdk_format,
-    &vhdx_format,
+    &raw_format, &qcow2_format, &vdi_format, &vpc_format, &vmdk_format, &vhdx_format,
 };
 
 const struct block_format *block_format_at(unsigned index) {
@@ -115,8 +110,57 @@ static int open_block(struct block **out, const char *path, const struct block_o
   return 0;
 }
 
+/* The overlay file, if there is none: an empty qcow2 image over `path`. */
+static int make_overlay(const char *path, const struct block_options *o, const char **error) {
+  struct block_options how = {.flags = o->flags & BLOCK_CD, .format = o->format};
+  struct block *base;
+  int result = block_open_with(&base, path, &how, error);
+  if (result)
+    return result;
+  char *full = realpath(path, NULL);
+  struct block_create c = {.size = base->size, .backing = full, .backing_format = block_format_name(base)};
+  *error = "out of memory";
+  result = !full ? -ENOMEM : block_format_named(c.backing_format) ? 0 : -ENOTSUP;
+  if (result == -ENOTSUP)
+    *error = block_message("'%s' cannot have an overlay", path);
+  block_close(base);
+  if (!result)
+    result = block_create(o->overlay, "qcow2", &c, error);
+  free(full);
+  return result;
+}
+
+/* Is b's backing file the one that the user named? */
+static int check_overlay(const struct block *b, const char *path, const char **error) {
+  struct stat named, backing;
+  if (b->backing && stat(path, &named) == 0 && fstat(b->backing->fd, &backing) == 0 &&
+      named.st_dev == backing.st_dev && named.st_ino == backing.st_ino)
+    return 0;
+  *error = block_message("overlay '%s' belongs to %s%s, not to '%s'", b->path, b->backing ? "" : "no image",
+                         b->backing ? b->backing->path : "", path);
+  return -EINVAL;
+}
+
 int block_open_with(struct block **out, const char *path, const struct block_options *o, const char **error) {
-  return open_block(out, path, o, NULL, error);
+  const char *ignored;
+  error = error ? error : &ignored;
+  if (!o->overlay)
+    return open_block(out, path, o, NULL, error);
+  *out = NULL;
+  if (access(o->overlay, F_OK) < 0) {
+    if (o->flags & BLOCK_SNAPSHOT)
+      return open_block(out, path, o, NULL, error);
+    int result = make_overlay(path, o, error);
+    if (result)
+      return result;
+  }
+  struct block_options how = {.flags = o->flags & ~(unsigned)BLOCK_CD, .format = "qcow2"};
+  int result = open_block(out, o->overlay, &how, NULL, error);
+  if (!result && (result = check_overlay(*out, path, error))) {
+    block_close(*out);
+    *out = NULL;
+  }
+  return result;
 }
 
 int block_open(struct block **out, const char *path, unsigned flags, const char **error) {
@@ -322,6 +366,12 @@ int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len)
                 b->overlay ? "the temporary snapshot of " : "", b->path, strerror(-result));
   }
   return result;
+}
+
+bool block_ticks(const struct block *b) { return b->writable && b->driver->tick; }
+void block_tick(struct block *b) {
+  if (block_ticks(b))
+    b->driver->tick(b);
 }
 
 int block_flush(struct block *b) { return b->writable && !b->overlay ? b->driver->flush(b) : 0; }

@@ -29,6 +29,7 @@ enum block_flags {
 struct block_options {
   unsigned flags;
   const char *format;   /* raw, qcow2 ...; NULL: look at the file */
+  const char *overlay;  /* writes go to this qcow2 file, which is made if it isn't there; NULL: no */
   const char *snapshot; /* read this internal snapshot instead of the current disk; NULL: no */
 };
 
@@ -43,6 +44,10 @@ bool block_writable(const struct block *b);
 const char *block_path(const struct block *b);
 const char *block_format_name(const struct block *b);     /* raw, qcow2 ...; "memory", "disc" */
 const struct block *block_backing(const struct block *b); /* NULL: none */
+/* Now and then, if it may be long until the next access: what waits in memory for a second goes to the file.
+ */
+void block_tick(struct block *b);
+bool block_ticks(const struct block *b); /* it may have something to do */
 int block_read(struct block *b, uint64_t offset, void *buf,
                uint64_t len); /* 0 or -errno; past the end: -EINVAL */
 int block_write(struct block *b, uint64_t offset, const void *buf, uint64_t len); /* -EROFS, -ENOSPC ... */

@@ -128,8 +128,10 @@ int block_map(struct block *b, uint64_t offset, uint64_t len, uint64_t *run, uns
       return state;
     b = b->backing;
     ++*depth;
-    if (offset >= b->size) /* behind the end of a shorter backing file */
-      return BLOCK_STATE_ZERO;
+    if (offset >= b->size) { /* behind the end of a shorter backing file */
+      --*depth;
+      return BLOCK_STATE_UNALLOCATED;
+    }
   }
 }
 
@@ -199,6 +201,8 @@ static int copy_down(struct block *b, struct block *to, void (*progress)(uint64_
   free(buf);
   return result ? result : block_flush(to);
 }
+
+bool block_can_commit(const struct block *b) { return b->writable && (b->overlay || b->backing); }
 
 int block_commit(struct block *b, bool empty, void (*progress)(uint64_t, uint64_t), const char **error) {
   if (!b->backing || !b->backing_name) {

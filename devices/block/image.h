@@ -16,7 +16,7 @@ struct block_create {
 };
 
 struct block_check {
-  bool verbose; /* given: a line on stderr for each finding */
+  bool verbose;                /* given: a line on stderr for each finding */
   uint64_t errors;             /* could not be checked */
   uint64_t corruptions, leaks; /* that remain */
   uint64_t corruptions_fixed, leaks_fixed;
@@ -81,6 +81,7 @@ int block_resize(struct block *b, uint64_t size, const char **error);
 int block_change_backing(struct block *b, const char *name, const char *format, const char **error);
 /* Everything that the image holds goes to its backing file, after that (`empty`) the image is emptied. The
  * image must be writable. `progress` may be NULL. */
+bool block_can_commit(const struct block *b);
 int block_commit(struct block *b, bool empty, void (*progress)(uint64_t done, uint64_t all),
                  const char **error);
 /* Internal snapshots. The number of them or -errno; up to `max` are listed. -ENOTSUP: not in this format. */

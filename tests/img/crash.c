@@ -248,16 +248,16 @@ static uint64_t check(void) {
   if (qemu && qemu != 3 && qemu != 63)
     fail("qemu-img check", qemu == 2 ? "corruption" : "error");
   bool counts = !strcmp(format, "qcow2"); /* QEMU knows of other formats' leaks nothing */
-  if (counts && (qemu == 3) != (c.leaks != 0) && qemu_img)
-    fail("check", "qemu-img sees leaks otherwise");
+  if (counts && qemu == 3 && !c.leaks)    /* (the reverse: QEMU doesn't look behind the end of the file) */
+    fail("check", "qemu-img sees leaks, block_check none");
   if (!c.leaks)
     return 0;
-  if (qemu_img && counts && rnd(2)) {
+  if (qemu == 3 && counts && rnd(2)) {
     if (run("leaks"))
       fail("qemu-img check -r leaks", "did not repair");
   } else {
     b = open_image(BLOCK_CHECK | BLOCK_WRITE, NULL);
-    struct block_check after;
+    struct block_check after = {0};
     if (block_check(b, &after, BLOCK_REPAIR_LEAKS, &error) || after.corruptions || after.leaks)
       fail("repair", "leaks are left");
     block_close(b);
@@ -373,7 +373,9 @@ int main(int argc, char **argv) {
   uint64_t killed = 0, leaks = 0, leaky = 0, flushes = 0;
   if (!strcmp(format, "qcow2"))
     make_base();
-  for (uint32_t i = 0; i < points; i++) {
+  uint32_t runs = 0;
+  for (; killed < points; runs++) { /* some end before the chosen call */
+    uint32_t i = runs;
     if (i % POINTS_PER_IMAGE == 0)
       make_image(i / POINTS_PER_IMAGE);
     notes->flushes = 0;
@@ -384,9 +386,9 @@ int main(int argc, char **argv) {
     leaky += n != 0;
     verify();
   }
-  printf(
-      "%s: %u points, %llu killed, %llu flushes acknowledged, leaks in %llu (%llu clusters, all repaired)\n",
-      format, points, (unsigned long long)killed, (unsigned long long)flushes, (unsigned long long)leaky,
-      (unsigned long long)leaks);
+  printf("%s: killed %llu times in %u runs, %llu flushes acknowledged, leaks after %llu (%llu clusters, all "
+         "repaired)\n",
+         format, (unsigned long long)killed, runs, (unsigned long long)flushes, (unsigned long long)leaky,
+         (unsigned long long)leaks);
   return 0;
 }

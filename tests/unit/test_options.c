@@ -68,7 +68,13 @@ START_TEST(drive_option) {
   ck_assert_str_eq(o.drive[0].file, "a");
   ck_assert_str_eq(o.drive[3].file, "b");
   bad("-drive file=a,if=virtio", "if=ide and if=floppy");
-  bad("-drive file=a,format=qcow2", "only raw");
+  good("-drive file=a,format=qcow2,overlay=b");
+  ck_assert_str_eq(o.drive[0].format, "qcow2");
+  ck_assert_str_eq(o.drive[0].overlay, "b");
+  bad("-drive file=a,format=tape", "the formats are raw, qcow2");
+  bad("-drive file=a,overlay=", "overlay=FILE");
+  bad("-drive file=a,if=floppy,overlay=b,readonly=on", "contradict");
+  bad("-drive file=a,snapshot-name=s", "snapshot=on");
   bad("-drive file=a,index=4", "index=0 to 3");
   bad("-drive file=a,if=floppy,index=2", "index=0 to 1");
   bad("-drive file=a,index=1,bus=0", "contradict");

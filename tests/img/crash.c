@@ -11,7 +11,7 @@
  * memory what it is about to write and what a flush has acknowledged. Then the parent checks that
  * - every sector holds one of the versions written to it, no older than the last one flushed,
  * - an internal snapshot still holds what it held,
- * - block_check and QEMU's check find no corruption, and nothing at all once leaks are repaired.
+ * - block_check and QEMU's check find no corruption, and of qcow2 nothing at all once leaks are repaired.
  * Images are made anew every few points, by turns with other cluster sizes, versions, backing files,
  * snapshots.
  */
@@ -258,8 +258,8 @@ static uint64_t check(void) {
   } else {
     b = open_image(BLOCK_CHECK | BLOCK_WRITE, NULL);
     struct block_check after = {0};
-    if (block_check(b, &after, BLOCK_REPAIR_LEAKS, &error) || after.corruptions || after.leaks)
-      fail("repair", "leaks are left");
+    if (block_check(b, &after, BLOCK_REPAIR_LEAKS, &error) || after.corruptions || (counts && after.leaks))
+      fail("repair", "leaks are left"); /* (VMDK's and VHD's in the middle of the file stay) */
     block_close(b);
     if (qemu_img && qemu != 63 && run(NULL))
       fail("qemu-img check", "is not content with the repaired image");
@@ -386,8 +386,7 @@ int main(int argc, char **argv) {
     leaky += n != 0;
     verify();
   }
-  printf("%s: killed %llu times in %u runs, %llu flushes acknowledged, leaks after %llu (%llu clusters, all "
-         "repaired)\n",
+  printf("%s: killed %llu times in %u runs, %llu flushes acknowledged, leaks after %llu (%llu clusters)\n",
          format, (unsigned long long)killed, runs, (unsigned long long)flushes, (unsigned long long)leaky,
          (unsigned long long)leaks);
   return 0;

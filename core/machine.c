@@ -515,7 +515,8 @@ static bool follow_requests(struct machine *m) {
   return true;
 }
 
-static void run(struct machine *m, uint64_t until) {
+/* Up to an instruction count or a virtual time; with a time also until the machine pauses. */
+static void run(struct machine *m, uint64_t until, int64_t when) {
   machine_lock(m);
   m->cpu_thread = pthread_self();
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* the default, 50 us, is more than some guests' timers take */
@@ -529,7 +530,10 @@ static void run(struct machine *m, uint64_t until) {
     if (m->replay && replay_at_rest(m))
       replay_poll(m);
     serve_waiters(m);
-    if (cpu_icount(m->cpu[0]) >= until || !follow_requests(m))
+    if (cpu_icount(m->cpu[0]) >= until || (when != INT64_MAX && clock_now(m->clock) >= when) ||
+        !follow_requests(m))
+      break;
+    if (when != INT64_MAX && m->state != MACHINE_RUNNING)
       break;
     if (m->state == MACHINE_RUNNING) {
       clock_resume(m->clock);
@@ -546,6 +550,17 @@ static void run(struct machine *m, uint64_t until) {
   machine_unlock(m);
 }
 
-void machine_run(struct machine *m) { run(m, UINT64_MAX); }
+void machine_run(struct machine *m) { run(m, UINT64_MAX, INT64_MAX); }
 
-void machine_run_until(struct machine *m, uint64_t icount) { run(m, icount); }
+void machine_run_until(struct machine *m, uint64_t icount) { run(m, icount, INT64_MAX); }
+
+static void time_has_come(void *opaque) { (void)opaque; }
+
+bool machine_run_to(struct machine *m, int64_t when) {
+  struct timer alarm; /* ends the slice, or the guest's rest, there */
+  timer_init(&alarm, m->clock, "run to", time_has_come, NULL);
+  timer_arm(&alarm, when);
+  run(m, UINT64_MAX, when);
+  timer_cancel(&alarm);
+  return m->state == MACHINE_RUNNING;
+}

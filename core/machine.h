@@ -96,6 +96,9 @@ void machine_free(struct machine *m);
 void machine_run(struct machine *m);
 /* The same up to an instruction count, for tests that compare machines on the way; may be called again. */
 void machine_run_until(struct machine *m, uint64_t icount);
+/* Up to a virtual time, for whoever runs the machine in his own thread and looks at it in between. False: it stopped
+ * before, m->state and m->stop_reason say why. */
+bool machine_run_to(struct machine *m, int64_t when);
 
 void machine_lock(struct machine *m);
 void machine_unlock(struct machine *m);

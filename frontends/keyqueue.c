@@ -35,6 +35,8 @@ struct keyqueue {
   struct machine *machine;
   struct timer timer;
   int64_t waiting_since; /* -1: not waiting */
+  int64_t hold, gap;     /* of typed keys */
+  uint8_t stale[4];      /* the type-ahead buffer's pointers after nobody fetched from it for too long */
   unsigned first, count;
   struct key_event event[QUEUE_MAX];
   struct state_part part;
@@ -45,7 +47,9 @@ struct keyqueue {
 static const struct field fields[] = {
     FIELD(TIMER, struct keyqueue, timer), FIELD(I64, struct keyqueue, waiting_since),
     FIELD(U32, struct keyqueue, first),   FIELD(U32, struct keyqueue, count),
-    FIELD_BUFFER(struct keyqueue, event), FIELDS_END,
+    FIELD_BUFFER(struct keyqueue, event), FIELD(I64, struct keyqueue, hold),
+    FIELD(I64, struct keyqueue, gap),     FIELD_BUFFER(struct keyqueue, stale),
+    FIELDS_END,
 };
 
 static const char *check(const void *object) {
@@ -61,11 +65,12 @@ static const char *check(const void *object) {
   return NULL;
 }
 
-/* True if programs read keys from the BIOS and are behind. */
-static bool bios_busy(struct machine *m) {
-  uint8_t bda[4];
-  const struct cpu *cpu = m->cpu[0];
-  if (cpu_protected(cpu) || debug_read(m, BDA_KEY_HEAD, bda, sizeof bda, 1) != sizeof bda)
+/*
+ * True if programs read keys from the BIOS and are behind. In protected mode too: DOS may run under a memory manager.
+ * Systems without a BIOS below leave the pointers alone, and equal or as somebody left them: see must_wait.
+ */
+static bool bios_busy(const struct keyqueue *q, uint8_t bda[4]) {
+  if (debug_read(q->machine, BDA_KEY_HEAD, bda, 4, 1) != 4 || memcmp(bda, q->stale, 4) == 0)
     return false;
   int head = bda[0] | bda[1] << 8, tail = bda[2] | bda[3] << 8;
   if (head < BDA_BUFFER_FIRST || head >= BDA_BUFFER_FIRST + BDA_BUFFER_BYTES || tail < BDA_BUFFER_FIRST ||
@@ -76,8 +81,9 @@ static bool bios_busy(struct machine *m) {
 
 static bool must_wait(struct keyqueue *q, int64_t now) {
   struct machine *m = q->machine;
+  uint8_t bda[4] = {0};
   bool ready = !m->input.key_ready || m->input.key_ready(m->input.key_opaque);
-  if (ready && !bios_busy(m)) {
+  if (ready && !bios_busy(q, bda)) {
     q->waiting_since = -1;
     return false;
   }
@@ -86,6 +92,8 @@ static bool must_wait(struct keyqueue *q, int64_t now) {
   if (now - q->waiting_since < PATIENCE_NS)
     return true;
   q->waiting_since = -1;
+  if (ready)
+    memcpy(q->stale, bda, sizeof q->stale);
   return false;
 }
 
@@ -167,11 +175,21 @@ int keyqueue_type(struct keyqueue *q, const char *text, char *bad) {
     int key = input_key_from_ascii(text[i], &shift);
     if (shift)
       push(q, KEY_LEFT_SHIFT, true, true, 0);
-    push(q, key, true, true, TYPE_HOLD_NS);
-    push(q, key, false, true, shift ? 0 : TYPE_GAP_NS);
+    push(q, key, true, true, q->hold);
+    push(q, key, false, true, shift ? 0 : q->gap);
     if (shift)
-      push(q, KEY_LEFT_SHIFT, false, true, TYPE_GAP_NS);
+      push(q, KEY_LEFT_SHIFT, false, true, q->gap);
   }
   start(q);
   return 0;
+}
+
+void keyqueue_set_pace(struct keyqueue *q, int64_t hold, int64_t gap) {
+  q->hold = hold;
+  q->gap = gap;
+}
+
+bool keyqueue_done(const struct keyqueue *q) {
+  const struct input_sink *in = &q->machine->input;
+  return !q->count && !q->timer.armed && (!in->key_ready || in->key_ready(in->key_opaque));
 }

@@ -24,6 +24,7 @@
 #include "frontends/monitor.h"
 #include "frontends/sdl.h"
 #include "frontends/session.h"
+#include "frontends/test/test.h"
 
 #define MONITORS 3 /* -monitor twice, and one that shares a serial port's channel */
 
@@ -237,6 +238,8 @@ int main(int argc, char **argv) {
     return img_main(argc - 2, argv + 2);
   if (argc > 1 && !strcmp(argv[1], "doctor"))
     return guest_doctor(argc - 2, argv + 2, stdout);
+  if (argc > 1 && !strcmp(argv[1], "test"))
+    return test_command(argc - 2, argv + 2);
   if (options_parse(&s->options, argc, argv, s->error, sizeof s->error) < 0) {
     error_report("%s", s->error);
     options_free(&s->options);

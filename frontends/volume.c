@@ -268,6 +268,11 @@ void volume_open(struct volume *v, struct block *block) {
     open_partitions(v, sector);
 }
 
+void volume_open_at(struct volume *v, struct block *block, uint64_t start) {
+  *v = (struct volume){.block = block};
+  open_at(v, start);
+}
+
 static bool is_fat(const struct volume *v) { return v->kind >= VOLUME_FAT12 && v->kind <= VOLUME_FAT32; }
 
 bool volume_find(struct volume *v, const char *path, struct volume_file *file) {

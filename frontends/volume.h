@@ -45,6 +45,8 @@ struct volume_file {
 
 /* What the image holds; kind VOLUME_NONE if nothing is known. The block stays the caller's. */
 void volume_open(struct volume *v, struct block *block);
+/* The same for what begins at this byte. */
+void volume_open_at(struct volume *v, struct block *block, uint64_t start);
 /* Find "DIR/NAME.EXT", in upper or lower case; FAT by 8.3 names. False: not there. */
 bool volume_find(struct volume *v, const char *path, struct volume_file *file);
 /* Up to `size` bytes from the file's beginning, and a NUL (size + 1 bytes of buf). Returns how many. */

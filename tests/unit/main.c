@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+
 #define SUITE(name) Suite *suite_##name(void);
 #include "tests/unit/suites.def"
 #undef SUITE

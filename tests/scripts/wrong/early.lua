@@ -1,0 +1,2 @@
+-- SPDX-License-Identifier: MIT
+wait_text("there is no machine yet")

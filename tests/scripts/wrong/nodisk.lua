@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: MIT
+machine { hda = "absent.img" }
+test("never", function() end)

@@ -1,0 +1,4 @@
+-- SPDX-License-Identifier: MIT
+test("never", function()
+  this is no Lua
+end)

@@ -28,7 +28,7 @@ static int change(lua_State *L, const char *path, bool readonly, bool force) {
   char error[512];
   struct media_slot *slot = drive_at(L, s, lua_tostring(L, 1));
   machine_lock(s->machine);
-  int r = media_change(&s->session->media, slot, path, readonly, force, error, sizeof error);
+  int r = media_change(&s->session->media, slot, path, NULL, readonly, force, error, sizeof error);
   machine_unlock(s->machine);
   if (r < 0)
     script_error(L, "%s", error);

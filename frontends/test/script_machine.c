@@ -46,6 +46,8 @@ static void add_word(lua_State *L, struct script *s, const char *prefix, const c
 
 /* file=NAME in a -drive becomes the path that may be read; a comma in it is doubled. */
 static const char *drive_value(lua_State *L, struct script *s, const char *value) {
+  if (strstr(value, "overlay="))
+    script_error(L, "machine: a script's disks are written to no file: leave overlay= out");
   const char *at = !strncmp(value, "file=", 5) ? value : strstr(value, ",file=");
   if (!at)
     return value;

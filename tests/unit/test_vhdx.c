@@ -1,122 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VHDX images, built here byte by byte since Dragoman makes none: block states, the bitmaps' places in the
+ * VHDX images, built byte by byte since Dragoman makes none: block states, the bitmaps' places in the
  * table, both sector sizes, parents, logs that must be laid over the file, damaged copies, hostile numbers.
  */
-#include "devices/block/vhdx.h"
+#include "tests/img/vhdx_build.h"
 #include "tests/unit/image_rig.h"
 
 #define MB (1u << 20)
-#define LOG_AT MB
-#define TABLE_AT (2 * MB)
-#define METADATA_AT (3 * MB)
-#define DATA_AT (4 * MB)
+#define LOG_AT VHDX_BUILD_LOG
+#define TABLE_AT VHDX_BUILD_TABLE
+#define METADATA_AT VHDX_BUILD_METADATA
+#define DATA_AT VHDX_BUILD_DATA
+#define IDENTITY VHDX_BUILD_IDENTITY
 
-static void wide(uint8_t *to, const char *text) {
-  for (; *text; to += 2, text++)
-    to[0] = (uint8_t)*text, to[1] = 0;
+static int file_of(const char *name, int flags) {
+  int fd = open(image_path(name), O_RDWR | O_CREAT | flags, 0600);
+  ck_assert_int_ge(fd, 0);
+  return fd;
 }
-
-static void guid(uint8_t *to, const char *digits) { /* 2DC27766-F623-... */
-  static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
-  for (unsigned i = 0; i < 16; i++) {
-    unsigned byte;
-    digits += *digits == '-';
-    ck_assert_int_eq(sscanf(digits, "%2x", &byte), 1);
-    to[order[i]] = (uint8_t)byte;
-    digits += 2;
-  }
+static void build(const char *name, const struct vhdx_recipe *r) {
+  int fd = file_of(name, O_TRUNC);
+  vhdx_build(fd, r);
+  close(fd);
 }
-
-struct recipe {
-  uint64_t size;
-  uint32_t block, sector;
-  bool parent;
-  const char *linkage; /* of the parent */
-};
-
-#define IDENTITY "11223344-5566-7788-99AA-BBCCDDEEFF00"
-
 static void put_header(const char *name, unsigned which, uint64_t sequence, bool log) {
-  uint8_t h[4096] = {0};
-  memcpy(h, "head", 4);
-  put_le64(h + 8, sequence);
-  guid(h + 32, IDENTITY);
-  if (log)
-    memset(h + 48, 0x11, 16);
-  put_le16(h + 66, 1);
-  put_le32(h + 68, MB);
-  put_le64(h + 72, LOG_AT);
-  put_le32(h + 4, vhdx_crc(0, h, sizeof h));
-  image_poke(name, 65536 * (which + 1), h, sizeof h);
+  int fd = file_of(name, 0);
+  vhdx_build_header(fd, which, sequence, MB, log);
+  close(fd);
 }
-
-static void put_item(const char *name, unsigned index, const char *id, uint32_t at, uint32_t len,
-                     uint32_t flags) {
-  uint8_t e[32] = {0};
-  guid(e, id);
-  put_le32(e + 16, at);
-  put_le32(e + 20, len);
-  put_le32(e + 24, flags);
-  image_poke(name, METADATA_AT + 32 + 32 * index, e, sizeof e);
-}
-
-static void put_locator(const char *name, const char *linkage) {
-  static const char *const keys[] = {"parent_linkage", "relative_path"};
-  const char *values[] = {linkage, ".\\base"};
-  uint8_t l[1024] = {0};
-  uint32_t at = 100;
-  guid(l, "B04AEFB7-D19E-4A81-B789-25B8E9445913");
-  put_le16(l + 18, 2);
-  for (unsigned i = 0; i < 2; i++) {
-    uint8_t *e = l + 20 + 12 * i;
-    put_le32(e, at);
-    put_le16(e + 8, (uint16_t)(2 * strlen(keys[i])));
-    wide(l + at, keys[i]);
-    at += 2 * (uint32_t)strlen(keys[i]);
-    put_le32(e + 4, at);
-    put_le16(e + 10, (uint16_t)(2 * strlen(values[i])));
-    wide(l + at, values[i]);
-    at += 2 * (uint32_t)strlen(values[i]);
-  }
-  image_poke(name, METADATA_AT + 65536 + 256, l, sizeof l);
-  put_item(name, 3, "A8D35F2D-B30B-454D-ABF7-D3D84834AB0C", 65536 + 256, sizeof l, 4);
-}
-
-static void build(const char *name, const struct recipe *r) {
-  static uint8_t regions[65536];
-  uint8_t head[32] = "metadata", numbers[24] = {0};
-  unlink(image_path(name));
-  image_poke(name, 0, "vhdxfile", 8);
-  put_header(name, 0, 5, false);
-  put_header(name, 1, 6, false);
-  memset(regions, 0, sizeof regions);
-  memcpy(regions, "regi", 4);
-  put_le32(regions + 8, 2);
-  guid(regions + 16, "2DC27766-F623-4200-9D64-115E9BFD4A08");
-  put_le64(regions + 32, TABLE_AT);
-  put_le32(regions + 40, MB);
-  put_le32(regions + 44, 1);
-  guid(regions + 48, "8B7CA206-4790-4B9A-B8FE-575F050F886E");
-  put_le64(regions + 64, METADATA_AT);
-  put_le32(regions + 72, MB);
-  put_le32(regions + 76, 1);
-  put_le32(regions + 4, vhdx_crc(0, regions, sizeof regions));
-  image_poke(name, 3 * 65536, regions, sizeof regions);
-  image_poke(name, 4 * 65536, regions, sizeof regions);
-  put_le16(head + 10, r->parent ? 4 : 3);
-  image_poke(name, METADATA_AT, head, sizeof head);
-  put_le32(numbers, r->block);
-  numbers[4] = r->parent ? 2 : 0;
-  put_le64(numbers + 8, r->size);
-  put_le32(numbers + 16, r->sector);
-  image_poke(name, METADATA_AT + 65536, numbers, sizeof numbers);
-  put_item(name, 0, "CAA16737-FA36-4D43-B3B6-33F0AA44E76B", 65536, 8, 4);
-  put_item(name, 1, "2FA54224-CD1B-4876-B211-5DBED83BF4B8", 65536 + 8, 8, 6);
-  put_item(name, 2, "8141BF1D-A96F-4709-BA47-F233A8FAAB5F", 65536 + 16, 4, 6);
-  if (r->parent)
-    put_locator(name, r->linkage);
-  ck_assert_int_eq(truncate(image_path(name), DATA_AT), 0);
+static void put_log(const char *name, uint32_t at, uint32_t tail, uint64_t sequence, uint64_t target,
+                    uint8_t with, uint64_t zero_at, uint64_t zero_len) {
+  int fd = file_of(name, 0);
+  vhdx_build_log(fd, MB, at, tail, sequence, target, with, zero_at, zero_len);
+  close(fd);
 }
 
 static void put_entry(const char *name, uint64_t index, uint64_t at, unsigned state) {
@@ -138,7 +54,7 @@ static void expect(struct block *b, uint64_t at, uint8_t value) {
   ck_assert_msg(byte == value, "at %llu: %02x, not %02x", (unsigned long long)at, byte, value);
 }
 
-static const struct recipe simple = {.size = 8 * MB, .block = MB, .sector = 512};
+static const struct vhdx_recipe simple = {.size = 8 * MB, .block = MB, .sector = 512};
 
 START_TEST(checksum) { ck_assert_uint_eq(vhdx_crc(0, "123456789", 9), 0xe3069283); }
 END_TEST
@@ -186,7 +102,8 @@ START_TEST(chunks) { /* every so many entries stands one of bitmaps */
   image_begin();
   for (unsigned i = 0; i < 4; i++) {
     uint32_t ratio = cases[i].ratio;
-    struct recipe r = {(uint64_t)cases[i].block * (ratio + 2), cases[i].block, cases[i].sector, false, NULL};
+    struct vhdx_recipe r = {
+        (uint64_t)cases[i].block * (ratio + 2), cases[i].block, cases[i].sector, false, NULL, 0};
     build("disk", &r);
     put_entry("disk", ratio - 1, DATA_AT, 6);
     put_entry("disk", ratio, 7, 6); /* the bitmaps' */
@@ -211,7 +128,7 @@ START_TEST(parent) {
   fill("base", DATA_AT, MB, 0xbb);
   for (unsigned large = 0; large < 2; large++) {
     uint32_t sector = large ? 4096 : 512;
-    struct recipe r = {8 * MB, MB, sector, true, "{" IDENTITY "}"};
+    struct vhdx_recipe r = {8 * MB, MB, sector, true, "{" IDENTITY "}", 0};
     build("disk", &r);
     put_entry("disk", 1, 0, 2);
     put_entry("disk", 2, DATA_AT, 6);
@@ -234,7 +151,7 @@ START_TEST(parent) {
     block_close(b);
     image_clean("disk");
   }
-  struct recipe other = {8 * MB, MB, 512, true, "{00000000-0000-0000-0000-000000000001}"};
+  struct vhdx_recipe other = {8 * MB, MB, 512, true, "{00000000-0000-0000-0000-000000000001}", 0};
   build("disk", &other);
   image_refused("disk", NULL, 0, -EINVAL, "not its parent");
   unlink(image_path("base"));
@@ -243,37 +160,6 @@ START_TEST(parent) {
   image_end();
 }
 END_TEST
-
-/* An entry of the log at `at` (may go round): one data sector for `target` filled with `with`, and zeros over
- * `zero_len` bytes at `zero_at`. */
-static void put_log(const char *name, uint32_t at, uint32_t tail, uint64_t sequence, uint64_t target,
-                    uint8_t with, uint64_t zero_at, uint64_t zero_len) {
-  uint8_t e[8192] = {0};
-  memcpy(e, "loge", 4);
-  put_le32(e + 8, sizeof e);
-  put_le32(e + 12, tail);
-  put_le64(e + 16, sequence);
-  put_le32(e + 24, 2);
-  memset(e + 32, 0x11, 16);
-  put_le64(e + 48, DATA_AT);
-  put_le64(e + 56, DATA_AT);
-  uint8_t *d = e + 64;
-  memcpy(d, "desc", 4);
-  memset(d + 4, with, 12);
-  put_le64(d + 16, target);
-  put_le64(d + 24, sequence);
-  memcpy(d + 32, "zero", 4);
-  put_le64(d + 32 + 8, zero_len);
-  put_le64(d + 32 + 16, zero_at);
-  put_le64(d + 32 + 24, sequence);
-  memset(e + 4096, with, 4096);
-  memcpy(e + 4096, "data", 4);
-  put_le32(e + 4100, (uint32_t)(sequence >> 32));
-  put_le32(e + 8188, (uint32_t)sequence);
-  put_le32(e + 4, vhdx_crc(0, e, sizeof e));
-  image_poke(name, LOG_AT + at, e, 4096);
-  image_poke(name, LOG_AT + (at + 4096) % MB, e + 4096, 4096);
-}
 
 START_TEST(replay) {
   uint8_t *before = malloc(8 * MB), *after = malloc(8 * MB), byte = 1;

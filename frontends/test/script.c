@@ -190,6 +190,7 @@ void script_close(struct script *s) {
   if (!s)
     return;
   script_end_machine(s);
+  script_drop_snapshots(s);
   if (s->L)
     lua_close(s->L);
   for (unsigned i = 0; i < s->test_count; i++)

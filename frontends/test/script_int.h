@@ -16,6 +16,7 @@
 #include "frontends/test/script.h"
 
 #define SCRIPT_TESTS 1000
+#define SCRIPT_SNAPSHOTS 16
 #define SCRIPT_WORDS 128
 #define SCRIPT_MEMORY (64u << 20) /* Lua's */
 #define SCRIPT_SERIAL_MAX (64u << 20)
@@ -61,6 +62,7 @@ struct script {
   bool host_over, skipped;
   struct script_result *result;
 
+  char *snapshot[SCRIPT_SNAPSHOTS]; /* files, which go with the script */
   struct font_set fonts;
   bool fonts_found;
   unsigned user_fonts;
@@ -117,6 +119,8 @@ const char *script_stop_reason(const struct script *s);
 /* The text on the screen now; NULL only where there is no display or memory. Owned by s, until the machine
  * runs. */
 const struct screen_text *script_screen_text(struct script *s);
+/* The text is read anew next time. */
+void script_forget_screen(struct script *s);
 /* The screen's picture, refreshed; NULL: no display. */
 const struct surface *script_surface(struct script *s);
 
@@ -133,6 +137,10 @@ bool script_is_graphics(struct script *s);
 struct script_comparison; /* of a picture */
 /* Wait until a picture is somewhere on the screen; its middle. */
 void script_wait_image(lua_State *L, struct script *s, int *x, int *y);
+
+/* --- script_state.c --- */
+
+void script_drop_snapshots(struct script *s);
 
 /* --- options of words --- */
 

@@ -170,6 +170,11 @@ static int read_cells(struct script *s, uint8_t *cells, uint8_t *attributes, int
   return d && d->text ? d->text(d, cells, attributes, CELLS_MAX, rows, &cursor_x, &cursor_y) : 0;
 }
 
+void script_forget_screen(struct script *s) {
+  screen_text_free(s->screen);
+  s->screen = NULL;
+}
+
 const struct screen_text *script_screen_text(struct script *s) {
   static const struct font_set none;
   int rows;
@@ -444,8 +449,7 @@ static int word_font(lua_State *L) {
   char *data = script_read_file(path, &length);
   int r = data ? font_read(&s->fonts, (const uint8_t *)data, length) : -1;
   free(data);
-  screen_text_free(s->screen);
-  s->screen = NULL;
+  script_forget_screen(s);
   s->user_fonts += r == 0;
   if (r < 0)
     script_error(L, "'%s' is no bitmap font (PSF, or 256 characters of 8 pixels)", lua_tostring(L, 1));

@@ -3,8 +3,10 @@
  * fail, skip. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/monitor.h"
+#include "core/snapshot.h"
 #include "frontends/test/script_int.h"
 
 #define READ_MAX (16u << 20)
@@ -87,6 +89,69 @@ static int word_running(lua_State *L) {
   return 1;
 }
 
+/* --- snapshots --- */
+
+/* snapshot("name") keeps the machine as it is, restore("name") goes back to it: a file in the output
+ * directory, which goes with the script. What came from the serial ports stays, and so does what wait_serial
+ * has seen. */
+static const char *snapshot_path(lua_State *L, struct script *s) {
+  const char *name = luaL_checkstring(L, 1);
+  if (strlen(name) > 64)
+    script_error(L, "a snapshot's name is one of up to 64 characters");
+  return script_output_path(L, s, lua_pushfstring(L, "%s.snapshot", name));
+}
+
+static int word_snapshot(lua_State *L) {
+  struct script *s = script_with_machine(L);
+  char error[512];
+  const char *path = snapshot_path(L, s);
+  machine_lock(s->machine);
+  int r = machine_save(s->machine, path, NULL, error, sizeof error);
+  machine_unlock(s->machine);
+  if (r < 0)
+    script_error(L, "snapshot: %s", error);
+  char *copy = strdup(path);
+  for (unsigned i = 0; copy && i < SCRIPT_SNAPSHOTS; i++) {
+    if (s->snapshot[i] && strcmp(s->snapshot[i], copy))
+      continue;
+    free(s->snapshot[i]);
+    s->snapshot[i] = copy;
+    return 0;
+  }
+  free(copy);
+  unlink(path);
+  script_error(L, "snapshot: %d are the most", SCRIPT_SNAPSHOTS);
+}
+
+static int word_restore(lua_State *L) {
+  struct script *s = script_with_machine(L);
+  char error[512];
+  const char *path = snapshot_path(L, s);
+  bool known = false;
+  for (unsigned i = 0; i < SCRIPT_SNAPSHOTS; i++)
+    known |= s->snapshot[i] && !strcmp(s->snapshot[i], path);
+  if (!known)
+    script_error(L, "restore: there is no snapshot '%s'", lua_tostring(L, 1));
+  machine_lock(s->machine);
+  int r = machine_load(s->machine, path, error, sizeof error);
+  if (r == 0)
+    machine_continue(s->machine); /* one that was off is paused */
+  machine_unlock(s->machine);
+  if (r < 0)
+    script_error(L, "restore: %s", error);
+  script_forget_screen(s);
+  return 0;
+}
+
+void script_drop_snapshots(struct script *s) {
+  for (unsigned i = 0; i < SCRIPT_SNAPSHOTS; i++) {
+    if (s->snapshot[i])
+      unlink(s->snapshot[i]);
+    free(s->snapshot[i]);
+    s->snapshot[i] = NULL;
+  }
+}
+
 /* --- verdicts --- */
 
 static int word_check(lua_State *L) {
@@ -117,5 +182,7 @@ const luaL_Reg script_words_state[] = {
     {"check", word_check},
     {"fail", word_fail},
     {"skip", word_skip},
+    {"snapshot", word_snapshot},
+    {"restore", word_restore},
     {NULL, NULL},
 };

@@ -28,6 +28,9 @@ const char *block_message(const char *format, ...) {
   turn ^= 1;
   vsnprintf(text[turn], sizeof text[turn], format, args);
   va_end(args);
+  for (char *at = text[turn]; *at; at++) /* names out of images may hold anything */
+    if ((unsigned char)*at < ' ' || *at == 0x7f)
+      *at = '?';
   return text[turn];
 }
 

@@ -315,7 +315,7 @@ static int open_parts(struct block *b, const struct block_options *o, const char
   if ((result = load_l1(b, error)) || (result = load_reftable(b, error)))
     return result;
   q->l2_slots = (uint32_t)(CACHE_BYTES / q->cluster_size);
-  q->l2_slots = q->l2_slots > 4096 ? 4096 : q->l2_slots;
+  q->l2_slots = q->l2_slots > 1024 ? 1024 : q->l2_slots;
   q->l2 = calloc(q->l2_slots, sizeof *q->l2);
   b->size = (q->disk_size + SECTOR - 1) / SECTOR * SECTOR;
   if (!q->l2)

@@ -44,6 +44,8 @@ void qcow2_mark_meta(struct qcow2 *q, uint64_t offset, uint64_t clusters, bool m
   if (!q->writable)
     return;
   uint64_t at = offset >> q->cluster_bits;
+  if (meta && (at > qcow2_clusters(q, q->file_end) + PAST_END || clusters > PAST_END))
+    return; /* (where a damaged image says that a table is) */
   if (meta && at + clusters > q->meta_clusters) {
     uint64_t have = (at + clusters) * 2 + 4096;
     uint8_t *more = realloc(q->meta, have / 8 + 1);

@@ -204,12 +204,51 @@ static int copy_down(struct block *b, struct block *to, void (*progress)(uint64_
 
 bool block_can_commit(const struct block *b) { return b->writable && (b->overlay || b->backing); }
 
+static int write_piece(void *to, uint64_t offset, const void *data, size_t len) {
+  return block_write(to, offset, data, len);
+}
+
+/* What -snapshot has kept apart goes to the image. The image is opened once more, for writing, and stays open
+ * in this way: what the first opening knows of its tables is out of date then. */
+static int commit_snapshot(struct block *b, const char **error) {
+  struct block *to, old;
+  struct block_options o = {.flags = BLOCK_WRITE, .format = block_format_name(b)};
+  if (!b->format) {
+    *error = block_message("'%s' cannot be written to", b->path);
+    return -EROFS;
+  }
+  file_relock(b->fd, FILE_UNLOCKED);
+  int result = block_open_with(&to, b->path, &o, error);
+  if (result) {
+    file_relock(b->fd, FILE_READER);
+    return result;
+  }
+  result = block_each_written(b, write_piece, to);
+  if (!result)
+    result = block_flush(to);
+  old = *b;
+  *b = *to;
+  *to = old;
+  b->overlay = old.overlay;
+  to->overlay = NULL;
+  to->writable = false;
+  block_close(to);
+  file_relock(b->fd, FILE_READER);
+  if (!result)
+    result = block_forget_written(b);
+  if (result)
+    *error = block_message("committing '%s' failed: %s", b->path, strerror(-result));
+  return result;
+}
+
 int block_commit(struct block *b, bool empty, void (*progress)(uint64_t, uint64_t), const char **error) {
+  if (b->overlay)
+    return commit_snapshot(b, error);
   if (!b->backing || !b->backing_name) {
     *error = block_message("'%s' has no backing file", b->path);
     return -ENOTSUP;
   }
-  if (!b->writable || b->overlay) {
+  if (!b->writable) {
     *error = block_message("'%s' is not open for writing", b->path);
     return -EROFS;
   }

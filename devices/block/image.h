@@ -79,8 +79,9 @@ bool block_can_compress(const struct block *b);
 int block_resize(struct block *b, uint64_t size, const char **error);
 /* Only what the image says; nothing of its contents changes. */
 int block_change_backing(struct block *b, const char *name, const char *format, const char **error);
-/* Everything that the image holds goes to its backing file, after that (`empty`) the image is emptied. The
- * image must be writable. `progress` may be NULL. */
+/* What BLOCK_SNAPSHOT has kept apart goes to the image; or everything that the image holds goes to its
+ * backing file, after that (`empty`) the image is emptied. The image must be writable. `progress` may be
+ * NULL. */
 bool block_can_commit(const struct block *b);
 int block_commit(struct block *b, bool empty, void (*progress)(uint64_t done, uint64_t all),
                  const char **error);

@@ -69,6 +69,19 @@ monitor "commit ide0-hd0" file=under.raw,format=raw,overlay=over.qcow2
 cmp -s under.raw written.raw
 check "commit: the image below has it" $?
 sound "commit: the overlay" over.qcow2
+# -snapshot's writes too: the guest waits with them until the monitor is asked.
+for format in raw qcow2; do
+  "$img" convert -O $format base.raw kept.$format
+  (
+    tries=100
+    until [ -s mon ] || [ $tries -eq 0 ]; do sleep 0.1; tries=$((tries - 1)); done
+    sleep 2
+    printf 'commit ide0-hd0\nquit\n'
+  ) | timeout 60 "$build/dragoman" -display none -m 16 -snapshot -monitor stdio -drive file=kept.$format,format=$format \
+    >mon 2>&1
+  "$img" compare -q -f $format kept.$format written.raw
+  check "commit of -snapshot's writes, $format: $(tr '\r' '\n' <mon | grep Error)" $?
+done
 monitor "commit floppy7" file=under.raw,format=raw
 grep -q "not found" run.log
 check "commit: no such drive" $?

@@ -155,6 +155,7 @@ struct script *script_load(const struct script_config *config, char *error, size
   s->setup = LUA_NOREF;
   s->serials = 1;
   s->timeout = SCRIPT_TIMEOUT;
+  s->mouse_scale = 1;
   script_set_output(s, config->output, "screen");
   if (!find_place(s, error, size)) {
     free(s);

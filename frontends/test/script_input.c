@@ -13,7 +13,7 @@
 #define LOOK_NS 2000000
 #define HOLD_MS 50
 #define MOUSE_NS 20000000 /* between two events: a PS/2 mouse reports 40 to 100 times a second */
-#define MOUSE_STEP 4      /* what a relative mouse moves at once: drivers do not accelerate that */
+#define MOUSE_STEP 1      /* what a relative mouse moves at once: drivers do not accelerate that */
 #define CHUNK 8000        /* characters in the queue at once */
 
 /* Until the guest has all keys; a machine that a key switches off does not wait for it to be released. */
@@ -132,7 +132,7 @@ static int word_mouse(lua_State *L) {
   return 0;
 }
 
-/* By small steps into the corner, and from there; `scale` is what the driver makes pixels of. */
+/* Into the corner, and from there by small steps; `scale` of them make a pixel. */
 static void move_relative(lua_State *L, struct script *s, int x, int y, double scale,
                           const struct surface *p) {
   struct input_sink *in = &s->machine->input;
@@ -149,7 +149,7 @@ static void move_relative(lua_State *L, struct script *s, int x, int y, double s
   }
 }
 
-static void move_to(lua_State *L, struct script *s, int x, int y, double scale) {
+static void move_to(lua_State *L, struct script *s, int x, int y) {
   const struct surface *p = script_surface(s);
   struct input_sink *in = &s->machine->input;
   if (!p || p->width < 2 || p->height < 2)
@@ -157,7 +157,7 @@ static void move_to(lua_State *L, struct script *s, int x, int y, double scale) 
   if (x < 0 || y < 0 || x >= p->width || y >= p->height)
     script_error(L, "%d, %d is not on the screen, which has %dx%d pixels", x, y, p->width, p->height);
   if (!has_position(in)) {
-    move_relative(L, s, x, y, scale, p);
+    move_relative(L, s, x, y, s->mouse_scale, p);
     return;
   }
   machine_lock(s->machine);
@@ -170,11 +170,8 @@ static void move_to(lua_State *L, struct script *s, int x, int y, double scale) 
 }
 
 static int word_move_to(lua_State *L) {
-  static const char *const known[] = {"scale", NULL};
   struct script *s = script_with_machine(L);
-  int x = (int)luaL_checkinteger(L, 1), y = (int)luaL_checkinteger(L, 2);
-  script_check_options(L, 3, known);
-  move_to(L, s, x, y, script_option_number(L, 3, "scale", 1));
+  move_to(L, s, (int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2));
   return 0;
 }
 
@@ -216,7 +213,7 @@ static int word_click_text(lua_State *L) {
     x = (2 * m.box.x + m.box.width) * p->width / (2 * t->width);
     y = (2 * m.box.y + m.box.height) * p->height / (2 * t->height);
   }
-  move_to(L, s, x, y, 1);
+  move_to(L, s, x, y);
   click(L, s, 2);
   return 0;
 }
@@ -226,7 +223,7 @@ static int word_click_image(lua_State *L) {
   int x, y;
   lua_settop(L, 2);
   script_wait_image(L, s, &x, &y);
-  move_to(L, s, x, y, 1);
+  move_to(L, s, x, y);
   click(L, s, 2);
   return 0;
 }

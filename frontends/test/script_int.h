@@ -51,6 +51,7 @@ struct script {
   char image_drive[16];
   unsigned serials;
   double timeout;
+  double mouse_scale; /* steps of a relative mouse for a pixel */
 
   struct session *session; /* NULL: no machine yet */
   struct machine *machine;

@@ -114,6 +114,10 @@ static void add_words(lua_State *L, struct script *s, const char *text) {
 static void add_key(lua_State *L, struct script *s, const char *key) {
   if (!strcmp(key, "timeout")) {
     s->timeout = luaL_checknumber(L, -1);
+  } else if (!strcmp(key, "mouse_scale")) {
+    s->mouse_scale = luaL_checknumber(L, -1);
+    if (!(s->mouse_scale > 0 && s->mouse_scale <= 100))
+      script_error(L, "machine: mouse_scale is more than 0, up to 100");
   } else if (!strcmp(key, "serials")) {
     lua_Integer n = luaL_checkinteger(L, -1);
     if (n < 0 || n > BOARD_SERIALS)

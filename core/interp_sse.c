@@ -12,8 +12,10 @@
 #include "core/hostfpu.h"
 #include "core/interp.h"
 #include "core/log.h"
+#include "core/machine.h"
 #include "core/paging.h"
 #include "core/segment.h"
+#include "core/x87_exact.h"
 
 /* Does the instruction make the x87 state MMX state? Not CVTPI2PS and CVTPI2PD from memory: they name no register. */
 static bool touches_mmx(const struct insn *in) {
@@ -125,7 +127,11 @@ static void execute(struct cpu *cpu, const struct insn *in) {
       load_operand(cpu, in, desc->op[i], &op);
     }
   }
-  bool completed = hostfpu_simd(code, length, &op);
+  bool completed = true;
+  if (cpu->machine->config.counted && simd_is_approximation(in))
+    simd_approximate(in, op.xmm[1], in->is_mem ? op.mem : op.xmm[2]);
+  else
+    completed = hostfpu_simd(code, length, &op);
   cpu->fx.mxcsr = op.mxcsr;
   if (op.mmx)
     mmx_enter(cpu);

@@ -17,6 +17,8 @@
 #include "core/log.h"
 #include "core/paging.h"
 #include "core/segment.h"
+#include "core/machine.h"
+#include "core/x87_exact.h"
 
 #define ENV_MAX 28u
 #define ST_BYTES 80u
@@ -324,6 +326,8 @@ static void execute(struct cpu *cpu, const struct insn *in) {
   op.state.fsw &= (uint16_t)~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_B);
   op.eflags = cpu->eflags;
   hostfpu_x87(code, 2, &op);
+  if (cpu->machine->config.counted && x87_is_transcendental(in))
+    x87_transcendental(in, fx, &op.state);
 
   if ((desc->attr & A_STORE) && !store_suppressed(&op.state))
     fpu_write_la(cpu, la, op.mem, size);

@@ -60,7 +60,7 @@ includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|
 mv "$tmp/c.all" "$tmp/c"
 includes devices 'core/(device|display|input|chardev|audio|net|clock|io|irq|log|mem|state|machine|segment|snapshot)\.h|devices/.*\.h' |
   rule "the board may include core/machine.h and core/segment.h besides"
-includes translate 'core/(cpu|fpu|hostfpu|insn|mem|paging|engine|segment|log|machine)\.h|core/[a-z-]+\.def|translate/.*\.h|translate/.*\.def' |
+includes translate 'core/(cpu|fpu|hostfpu|x87_exact|insn|mem|paging|engine|segment|log|machine)\.h|core/[a-z-]+\.def|translate/.*\.h|translate/.*\.def' |
   rule "translate includes the CPU side of core and translate/"
 includes frontends \
   'core/(machine|display|input|monitor|chardev|audio|net|log|engine|cpu|replay|snapshot)\.h|devices/board\.h|devices/block/(block|image)\.h|translate/translate\.h|frontends/.*\.h' |

@@ -10,6 +10,8 @@
  * Whole-state loads and stores, FNINIT, FNCLEX, LDMXCSR and MASKMOV are the core's.
  */
 #include "core/fpu.h"
+#include "core/machine.h"
+#include "core/x87_exact.h"
 #include "translate/gen.h"
 
 static void ensure_loaded(struct gen *g) {
@@ -198,6 +200,8 @@ bool gen_fpu(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   if (!cpu_has(g->j->cpu, FEAT_FPU) || fpu_core_only(in))
     return false;
+  if (g->j->cpu->machine->config.counted && x87_is_transcendental(in))
+    return false; /* hosts differ */
   if (in->id == INSN_FWAIT) {
     if (g->mode & MODE_MP_TS)
       return false;
@@ -272,6 +276,8 @@ bool gen_simd(struct gen *g, const struct insn *in) {
   struct emitter *e = &g->e;
   const struct insn_desc *d = insn_describe(in);
   if (simd_core_only(g, in))
+    return false;
+  if (g->j->cpu->machine->config.counted && simd_is_approximation(in))
     return false;
   unsigned size = 0;
   bool rm_gpr = false;

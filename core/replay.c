@@ -173,6 +173,8 @@ void replay_set_checks(struct replay *r, uint64_t every, unsigned memory_every) 
   r->next_check = r->every;
 }
 
+void replay_set_quiet(struct replay *r) { r->quiet = true; }
+
 void replay_set_break(struct replay *r, uint64_t icount) { r->break_at = icount; }
 const char *replay_difference(const struct replay *r) { return r->difference[0] ? r->difference : NULL; }
 
@@ -187,8 +189,9 @@ static void differ(struct replay *r, const char *format, ...) {
   va_start(args, format);
   vsnprintf(r->difference, sizeof r->difference, format, args);
   va_end(args);
-  error_report("replay: %s; the last checkpoint that agreed is at %" PRIu64 " instructions (%.6f s)",
-               r->difference, r->good.icount, (double)r->good.ns / NS_PER_SEC);
+  if (!r->quiet)
+    error_report("replay: %s; the last checkpoint that agreed is at %" PRIu64 " instructions (%.6f s)",
+                 r->difference, r->good.icount, (double)r->good.ns / NS_PER_SEC);
   r->applying = true;
   machine_request_quit(r->machine, 1);
   r->applying = false;
@@ -511,10 +514,11 @@ static void recording_ends(struct replay *r) {
   if (r->ended || r->difference[0])
     return;
   r->ended = true;
-  fprintf(stderr,
-          "dragoman: replay: the recording was cut off here, at %" PRIu64 " instructions (%.6f s); %" PRIu64
-          " inputs, %" PRIu64 " checkpoints agreed\n",
-          r->end.icount, (double)r->end.ns / NS_PER_SEC, r->inputs, r->matched);
+  if (!r->quiet)
+    fprintf(stderr,
+            "dragoman: replay: the recording was cut off here, at %" PRIu64 " instructions (%.6f s); %" PRIu64
+            " inputs, %" PRIu64 " checkpoints agreed\n",
+            r->end.icount, (double)r->end.ns / NS_PER_SEC, r->inputs, r->matched);
   r->applying = true;
   machine_request_quit(r->machine, 0);
   r->applying = false;
@@ -615,12 +619,12 @@ void replay_finish(struct machine *m) {
   else
     compare_check(r, &e);
   r->ended = true;
-  if (!r->difference[0])
+  if (!r->difference[0] && !r->quiet)
     fprintf(stderr,
             "dragoman: replay: as recorded, to the end: %" PRIu64 " instructions, %.6f s, %" PRIu64
             " inputs, %" PRIu64 " checkpoints, screen %016" PRIx64 "\n",
             e.place.icount, (double)e.place.ns / NS_PER_SEC, r->inputs, r->matched, r->screen);
-  else
+  if (r->difference[0])
     m->exit_status = 1;
 }
 

@@ -92,6 +92,7 @@ void replay_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 void replay_set_checks(struct replay *r, uint64_t every, unsigned memory_every);
 /* Pause when the count is reached (UINT64_MAX: never). */
 void replay_set_break(struct replay *r, uint64_t icount);
+void replay_set_quiet(struct replay *r); /* nothing on standard error */
 void replay_info(struct replay *r, FILE *out);
 /* The first thing that differed, or NULL. */
 const char *replay_difference(const struct replay *r);

@@ -79,7 +79,7 @@ struct replay {
   void *command_opaque;
   struct replay_deferred *first, **last;
   bool applying; /* what comes now is not live */
-  bool ended;
+  bool ended, quiet;
   /* checkpoints */
   uint64_t every, next_check;
   unsigned memory_every, checks;

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/machine.h"
 #include "frontends/audio_out.h"
+#include "frontends/compare.h"
 #include "frontends/guests.h"
 #include "frontends/headless.h"
 #include "frontends/img.h"
@@ -236,6 +237,8 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   if (argc > 1 && !strcmp(argv[1], "img"))
     return img_main(argc - 2, argv + 2);
+  if (argc > 1 && !strcmp(argv[1], "compare"))
+    return compare_runs(argc - 2, argv + 2, stdout);
   if (argc > 1 && !strcmp(argv[1], "doctor"))
     return guest_doctor(argc - 2, argv + 2, stdout);
   if (argc > 1 && !strcmp(argv[1], "test"))

@@ -34,7 +34,7 @@
 #include "devices/block/image.h"
 
 #define SECTORS 16384u /* 8 MB */
-#define POINTS_PER_IMAGE 12
+#define POINTS_PER_IMAGE 5
 
 struct notes { /* shared with the child */
   uint32_t sequence;

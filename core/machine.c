@@ -16,6 +16,7 @@
 #include "core/paging.h"
 #include "core/replay.h"
 #include "core/segment.h"
+#include "core/snapshot.h"
 
 #define SLICE 100000u /* instructions: how long a lock waiter that comes late may have to wait */
 #define SLICE_MIN 1000u
@@ -157,6 +158,7 @@ fail:
 void machine_free(struct machine *m) {
   if (!m)
     return;
+  machine_settle_forks(m);
   log_set_dump(NULL, NULL);
   device_free_all(&m->devices);
   if (m->mem) { /* no more announcements */
@@ -281,6 +283,10 @@ int machine_restart_engine(struct machine *m) {
 
 void machine_loaded(struct machine *m, bool ok) {
   m->pace_set = false;
+  if (m->sleep_host) { /* it sleeps in another time now */
+    m->sleep_host = host_ns();
+    m->sleep_virtual = clock_now(m->clock);
+  }
   if (!ok)
     machine_request_quit(m, 1);
   else if (m->state == MACHINE_SHUTDOWN)
@@ -517,6 +523,7 @@ static bool follow_requests(struct machine *m) {
 
 /* Up to an instruction count or a virtual time; with a time also until the machine pauses. */
 static void run(struct machine *m, uint64_t until, int64_t when) {
+  machine_settle_forks(m);
   machine_lock(m);
   m->cpu_thread = pthread_self();
   prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* the default, 50 us, is more than some guests' timers take */

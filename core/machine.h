@@ -85,6 +85,7 @@ struct machine {
   atomic_uint lock_waiters;
   pthread_t cpu_thread;
   bool cpu_asleep; /* the CPU loop waits on `wake` */
+  int fork_pipe[2]; /* core/fork.c; 0, 0: none */
   struct { /* counters of the CPU loop */
     uint64_t slices, halts, resets;
   } stat;

@@ -45,7 +45,7 @@ struct parts {
 /* --- the machine's own -------------------------------------------------------------------------------- */
 
 struct machine_part { /* what struct machine has, and what is saved otherwise than it is kept */
-  uint64_t slices, halts, resets;
+  uint64_t slices, halts, resets, slice_until;
   uint64_t tsc;
   int64_t now;
   uint32_t slice_seed, buttons, x, y, chosen;
@@ -56,6 +56,7 @@ static const struct field machine_fields[] = {
     FIELD(U64, struct machine_part, slices),
     FIELD(U64, struct machine_part, halts),
     FIELD(U64, struct machine_part, resets),
+    FIELD(U64, struct machine_part, slice_until),
     FIELD(U64, struct machine_part, tsc),
     FIELD(I64, struct machine_part, now),
     FIELD(U32, struct machine_part, slice_seed),
@@ -72,6 +73,7 @@ static struct machine_part machine_part(struct machine *m) {
       .slices = m->stat.slices,
       .halts = m->stat.halts,
       .resets = m->stat.resets,
+      .slice_until = m->slice_until,
       .tsc = cpu_tsc(m->cpu[0]),
       .now = clock_now(m->clock),
       .slice_seed = m->slice_seed,
@@ -88,6 +90,8 @@ static void set_machine_part(struct machine *m, const struct machine_part *s) {
   m->stat.halts = s->halts;
   m->stat.resets = s->resets;
   m->slice_seed = s->slice_seed;
+  m->slice_until = s->slice_until - m->cpu[0]->icount < 1u << 20 ? s->slice_until : 0;
+  m->settled = true;
   m->input.buttons = (int)s->buttons;
   m->input.x = (int)(s->x & INPUT_ABS_MAX);
   m->input.y = (int)(s->y & INPUT_ABS_MAX);
@@ -401,7 +405,7 @@ int machine_save(struct machine *m, const char *path, const struct snapshot_prog
   struct snapfile_out *f = snapfile_create(path, error, size);
   if (!f)
     return -EIO;
-  for (unsigned i = 0; i < m->cpu_count; i++)
+  for (unsigned i = 0; i < m->cpu_count && !m->replay; i++) /* nobody knows of it in a replay */
     tlb_flush(m->cpu[i], false);
   char *about = calloc(1, ABOUT_MAX);
   struct parts all;
@@ -598,10 +602,44 @@ static int load(struct machine *m, const struct snapfile_in *f, char *error, siz
 
 int machine_load(struct machine *m, const char *path, char *error, size_t size) {
   struct snapfile_in f;
+  if (m->replay) {
+    snprintf(error, size, "no snapshot can be loaded while a run is recorded or replayed");
+    return -EBUSY;
+  }
   int result = snapfile_open(&f, path, error, size);
   if (result)
     return result;
+  machine_settle_forks(m);
   result = load(m, &f, error, size);
+  snapfile_close(&f);
+  return result;
+}
+
+static const struct field count_field[] = {{FIELD_U64, "icount", 0, 1}, FIELDS_END};
+
+int snapshot_info(const char *path, struct snapshot_info *info, char *error, size_t size) {
+  struct snapfile_in f;
+  struct machine_part own = {0};
+  char what[128];
+  int result = snapfile_open(&f, path, error, size);
+  if (result)
+    return result;
+  *info = (struct snapshot_info){0};
+  for (int i = 0; i < 2 && !result; i++) {
+    const struct snapfile_section *s = snapfile_find(&f, i ? "cpu more" : "state");
+    uint8_t *data = s ? snapfile_read(&f, s, error, size) : NULL;
+    result = data ? 0 : -EINVAL;
+    if (!s)
+      snprintf(error, size, "the snapshot '%s' is damaged: it holds no machine", path);
+    else if (data && i && !state_unpack_one(data, s->raw, &info->icount, count_field))
+      result = -EINVAL;
+    else if (data && !i)
+      result = state_unpack(data, s->raw, &own, machine_fields, NULL, what, sizeof what);
+    if (data && result)
+      snprintf(error, size, "the snapshot '%s' was made by another version of this program", path);
+    free(data);
+  }
+  info->now = own.now;
   snapfile_close(&f);
   return result;
 }

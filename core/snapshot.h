@@ -59,13 +59,23 @@ int machine_save(struct machine *m, const char *path, const struct snapshot_prog
  */
 int machine_load(struct machine *m, const char *path, char *error, size_t size);
 
+struct snapshot_info {
+  int64_t now; /* the machine's time, ns */
+  uint64_t icount;
+};
+/* What kind of snapshot is it? All of it is checked. 0, or -errno and a line. */
+int snapshot_info(const char *path, struct snapshot_info *info, char *error, size_t size);
+
 /*
- * A machine in a child process. Before each fork: machine_before_fork; the parent may run on afterwards. In
- * the child, at once: machine_after_fork, which gives it memory and disk overlays of its own; the images
- * below must not be written to by anybody. Only the thread that calls fork lives on in the child. 0, or
- * -errno and a line: the child's machine cannot be used then.
+ * A machine in a child process. Before each fork: machine_before_fork, while the machine does not run. In the child, at
+ * once: machine_after_fork, which gives it memory and disk overlays of its own; the images below must not be written to
+ * by anybody. Several children may copy at the same time; the parent's machine, should it run again, first waits until
+ * they have. Only the thread that calls fork lives on in the child. 0, or -errno and a line: the child's machine cannot
+ * be used then.
  */
 int machine_before_fork(struct machine *m, char *error, size_t size);
 int machine_after_fork(struct machine *m, char *error, size_t size);
+/* Wait until no child copies any more. */
+void machine_settle_forks(struct machine *m);
 
 #endif

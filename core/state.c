@@ -250,6 +250,12 @@ int state_unpack(const uint8_t *data, size_t len, void *object, const struct fie
   return 0;
 }
 
+bool state_unpack_one(const uint8_t *data, size_t len, void *object, const struct field *field) {
+  if (!match_field(data, len, field))
+    return false;
+  return take_field(object, field, data + FIELD_HEAD + strlen(field->name), NULL) == 0;
+}
+
 static int by_rank(const void *a, const void *b) {
   const struct state_timer *x = a, *y = b;
   return x->rank < y->rank ? -1 : x->rank > y->rank;

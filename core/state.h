@@ -83,6 +83,8 @@ void state_pack(struct state_buf *b, const void *object, const struct field *fie
  */
 int state_unpack(const uint8_t *data, size_t len, void *object, const struct field *fields,
                  struct state_timers *timers, char *what, size_t size);
+/* Only the first field, which must be that of the table; what follows does not matter. */
+bool state_unpack_one(const uint8_t *data, size_t len, void *object, const struct field *field);
 /* Arm and cancel, in order. */
 void state_apply_timers(struct state_timers *timers);
 

@@ -178,13 +178,24 @@ static int write_pidfile(struct program *p) {
   return 0;
 }
 
+static int load_snapshot(struct program *p) {
+  const char *path = p->s.options.loadvm;
+  if (!path)
+    return 0;
+  machine_lock(p->s.machine);
+  int r = monitor_loadvm(p->s.machine, &p->s.media, path, p->s.error, sizeof p->s.error);
+  machine_unlock(p->s.machine);
+  return r < 0 ? -1 : 0;
+}
+
 /* Everything up to the first instruction. 0; -1 with an error, which may be empty if the cause was reported
  * already. */
 static int make(struct program *p) {
   struct session *s = &p->s;
   if (session_begin(s) < 0 || session_open_channels(s) < 0 || session_finish(s) < 0)
     return -1;
-  if (open_monitors(p) < 0 || open_window(p) < 0 || open_audio(p) < 0 || write_pidfile(p) < 0)
+  if (open_monitors(p) < 0 || open_window(p) < 0 || open_audio(p) < 0 || load_snapshot(p) < 0 ||
+      write_pidfile(p) < 0)
     return -1;
   return channel_start_all(&s->channels, s->error, sizeof s->error);
 }
@@ -224,6 +235,7 @@ static int take_down(struct program *p, int status) {
   for (unsigned i = 0; i < p->monitor_count; i++)
     monitor_free(p->monitor[i]);
   monitor_unschedule(&p->env);
+  monitor_forget_snapshots(&p->env);
   keyqueue_free(p->keys);
   if (p->pidfile_written)
     unlink(s->options.pidfile);

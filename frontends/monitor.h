@@ -30,6 +30,9 @@ struct monitor_env { /* what the commands act on; shared by all monitors of a ma
   int size;
   struct monitor *current; /* which runs a command now */
   struct scheduled *scheduled; /* of "at" */
+#define MONITOR_SNAPSHOTS 32
+  char *snapshot[MONITOR_SNAPSHOTS]; /* files that were saved or loaded */
+  unsigned snapshot_count;
 };
 
 struct monitor *monitor_new(struct monitor_env *env, struct channel *c); /* NULL when out of memory */
@@ -40,6 +43,9 @@ void monitor_execute(struct monitor_env *env, char *line, FILE *out);
 /* Run a line and show its output on a monitor (NULL: nowhere), as if it had been typed there. */
 void monitor_run(struct monitor_env *env, struct monitor *m, char *line);
 void monitor_unschedule(struct monitor_env *env); /* forget what "at" has scheduled */
+void monitor_forget_snapshots(struct monitor_env *env);
+/* Load a snapshot, with media changed as it has them (NULL: not). 0, or -errno and a line. Under the machine lock. */
+int monitor_loadvm(struct machine *m, struct media *media, const char *path, char *error, size_t size);
 
 struct monitor_command {
   const char *name, *alias, *args, *help; /* alias may be NULL */
@@ -107,6 +113,9 @@ void cmd_info_usernet(struct monitor_env *env, char *args, FILE *out);
 void cmd_set_link(struct monitor_env *env, char *args, FILE *out);
 void cmd_hostfwd_add(struct monitor_env *env, char *args, FILE *out);
 void cmd_hostfwd_remove(struct monitor_env *env, char *args, FILE *out);
-void cmd_not_yet(struct monitor_env *env, char *args, FILE *out);
+void cmd_savevm(struct monitor_env *env, char *args, FILE *out);
+void cmd_loadvm(struct monitor_env *env, char *args, FILE *out);
+void cmd_delvm(struct monitor_env *env, char *args, FILE *out);
+void cmd_info_snapshots(struct monitor_env *env, char *args, FILE *out);
 
 #endif

@@ -68,6 +68,7 @@ const struct monitor_command monitor_info_commands[] = {
     {"qtree", NULL, "", "show device tree", show_qtree},
     {"registers", NULL, "", "show the cpu registers", show_registers},
     {"replay", NULL, "", "show how far a recording or its replay has come", cmd_info_replay},
+    {"snapshots", NULL, "[filename]", "show the snapshots saved or loaded so far, or one", cmd_info_snapshots},
     {"status", NULL, "", "show the current VM status (running|paused)", show_status},
     {"tlb", NULL, "", "show virtual to physical memory mappings", show_tlb},
     {"usb", NULL, "", "show guest USB devices", show_usb},

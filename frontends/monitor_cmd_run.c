@@ -46,12 +46,6 @@ void cmd_nmi(struct monitor_env *env, char *args, FILE *out) {
   machine_kick(env->machine);
 }
 
-void cmd_not_yet(struct monitor_env *env, char *args, FILE *out) {
-  (void)env;
-  (void)args;
-  fprintf(out, "Error: saving and loading the machine's state is not available yet\n");
-}
-
 /* --- screen --- */
 
 static bool refresh(struct display *d, FILE *out) {

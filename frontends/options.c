@@ -187,6 +187,10 @@ static int opt_paused(struct option_parser *p, const char *arg) {
   p->o->start_paused = true;
   return 0;
 }
+static int opt_loadvm(struct option_parser *p, const char *arg) {
+  p->o->loadvm = arg;
+  return 0;
+}
 static int opt_no_reboot(struct option_parser *p, const char *arg) {
   (void)arg;
   p->o->no_reboot = true;
@@ -280,6 +284,9 @@ static const struct option_row rows[] = {
     {{"m", "[size=]N[M|G]", "memory, 1 MB to 3.5 GB (default 128M)"}, option_memory, false},
     {{"machine", "pc[,accel=NAME][,acpi=on|off][,ide-delay=US]", "the machine ('help' lists)"}, option_machine, true},
     {{"monitor", "CHANNEL", "control the machine by commands there ('help' lists them)"}, opt_monitor, true},
+    {{"loadvm", "FILE", "begin with a snapshot (the monitor's 'savevm') of a machine with the same options"},
+     opt_loadvm,
+     false},
     {{"name", "NAME", "shown in the window's title"}, opt_name, false},
     {{"net", "nic|user|socket|tap|none[,KEY=VALUE...]", NULL}, option_net, true},
     {{"netdev", "user|socket|tap,id=ID[,KEY=VALUE...]", "a network for a card that is added by -device CARD,netdev=ID"},
@@ -330,7 +337,6 @@ static const struct {
     {"gdb", "there is no gdb stub yet; use the monitor"},
     {"global", "devices have no such properties; leave it out"},
     {"incoming", "migration is not supported"},
-    {"loadvm", "saving and loading the machine's state is not available yet"},
     {"mem-path", "leave it out; guest memory is anonymous"},
     {"qmp", "use the human monitor: -monitor unix:PATH,server,nowait"},
     {"s", "there is no gdb stub yet; use the monitor"},

@@ -103,6 +103,7 @@ struct options {
   time_t rtc_base; /* -1: the host's time of day; counted runs begin at a fixed date if not told otherwise */
   bool start_paused, no_reboot, no_shutdown;
   const char *name, *pidfile;
+  const char *loadvm;
   const char *log_items, *log_path;
   struct device_option device[OPTIONS_DEVICES];
   unsigned device_count;

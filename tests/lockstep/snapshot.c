@@ -241,7 +241,7 @@ static bool same_host(const struct mem *m, const uint8_t *a, const struct mem *n
 
 /* Video memory may be mapped or not, as the adapter's accesses were. */
 static bool is_video(const struct mem *m, const struct mem_page *p) {
-  return (p->block && !strcmp(p->block->name, "vram")) ||
+  return (p->block && strstr(p->block->name, "vram")) ||
          (p->mmio && (!strcmp(m->mmio[p->mmio].name, "vga") || !strcmp(m->mmio[p->mmio].name, "cirrus")));
 }
 

@@ -254,7 +254,9 @@ static bool map_differs(struct mem *m, struct mem *n) {
       same = !strcmp(m->mmio[p->mmio].name, n->mmio[q->mmio].name) &&
              m->mmio[p->mmio].base == n->mmio[q->mmio].base;
     if (!same && !(is_video(m, p) && is_video(n, q))) {
-      snprintf(text, sizeof text, "the memory map at %08x", i * MEM_PAGE);
+      snprintf(text, sizeof text, "the memory map at %08x (%s, loaded %s)", i * MEM_PAGE,
+               p->block ? p->block->name : m->mmio[p->mmio].name,
+               q->block ? q->block->name : n->mmio[q->mmio].name);
       return true;
     }
   }

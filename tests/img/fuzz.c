@@ -243,7 +243,7 @@ static void use(struct block *b, unsigned flags) {
   static uint8_t buf[800000];
   struct block_info info = {0};
   uint64_t size = block_size(b);
-  for (int i = 0; i < 6; i++) {
+  for (int i = 0; i < 6 && size; i++) { /* (a disk of no size is allowed) */
     uint64_t len = rnd(i ? 70000 : 700000) + 1,
              at = ((uint64_t)rnd(UINT32_MAX) << 31 | rnd(UINT32_MAX)) % size, run;
     if (i == 1)

@@ -42,8 +42,6 @@ static void release(struct vmdk *v) {
   free(v);
 }
 
-static void vmdk_close(struct block *b) { release(b->state); }
-
 /* --- opening ------------------------------------------------------------------------------------------ */
 
 static int read_descriptor(struct block *b, struct vmdk *v, uint64_t at, uint64_t len, const char **error) {
@@ -151,8 +149,10 @@ static int open_parent(struct block *b, const struct vmdk *v, unsigned flags, co
   const struct vmdk *parent = b->backing->state;
   if (parent->d.cid == v->d.parent_cid || flags & BLOCK_CHECK)
     return 0;
-  *error = block_message("VMDK image '%s': its parent '%s' was written to since: its CID is %08x, not %08x",
-                         b->path, b->backing->path, parent->d.cid, v->d.parent_cid);
+  *error = block_message(
+      "VMDK image '%s': its parent '%s' was written to since: its CID is %08x, not %08x (rebase -u takes "
+      "it as it is)",
+      b->path, b->backing->path, parent->d.cid, v->d.parent_cid);
   return -EINVAL;
 }
 
@@ -209,22 +209,41 @@ static int vmdk_status(struct block *b, uint64_t offset, uint64_t len, uint64_t 
   return vmdk_sparse_status(e, at, left, run);
 }
 
+static int write_number(struct block *b, uint32_t at, uint32_t digits, uint32_t value) {
+  char text[9];
+  snprintf(text, sizeof text, "%08x", value);
+  return file_write(b->fd, ((const struct vmdk *)b->state)->descriptor_at + at, text + 8 - digits, digits);
+}
+
+/* In as many digits as there are: the text keeps its length. */
 static int renew_cid(struct block *b, struct vmdk *v) {
-  char digits[9];
-  uint32_t cid;
-  if (v->cid_renewed || !v->d.cid_at)
+  uint32_t cid, mask = UINT32_MAX >> (32 - 4 * v->d.cid_digits) % 32;
+  if (v->cid_renewed || !v->d.cid_digits)
     return 0;
   do {
     if (getrandom(&cid, sizeof cid, 0) != sizeof cid)
       return -EIO;
+    cid &= mask;
   } while (cid == v->d.cid || cid >= 0xfffffffe);
-  snprintf(digits, sizeof digits, "%08x", cid);
-  int result = file_write(b->fd, v->descriptor_at + v->d.cid_at, digits, 8);
+  int result = write_number(b, v->d.cid_at, v->d.cid_digits, cid);
   if (result)
     return result;
   v->d.cid = cid;
   v->cid_renewed = true;
   return 0;
+}
+
+/* A commit has written to the parent, which is locked against all others: this image stays its child. */
+static int follow_parent(struct block *b, struct vmdk *v) {
+  if (!b->backing || !v->writing || !v->d.parent_digits)
+    return 0;
+  uint32_t cid = ((const struct vmdk *)b->backing->state)->d.cid;
+  if (cid == v->d.parent_cid || (v->d.parent_digits < 8 && cid >> 4 * v->d.parent_digits))
+    return 0;
+  int result = write_number(b, v->d.parent_at, v->d.parent_digits, cid);
+  if (!result)
+    v->d.parent_cid = cid;
+  return result;
 }
 
 /* With `buf`, or zeros without. */
@@ -259,12 +278,17 @@ static int vmdk_write_compressed(struct block *b, uint64_t offset, const void *b
 }
 
 static int vmdk_flush(struct block *b) {
-  const struct vmdk *v = b->state;
-  int result = 0;
+  struct vmdk *v = b->state;
+  int result = follow_parent(b, v);
   for (unsigned i = 0; i < v->extents && !result; i++)
     if (v->extent[i].path && v->extent[i].fd >= 0 && v->extent[i].access == VMDK_RW)
       result = file_flush(v->extent[i].fd);
   return result ? result : file_flush(b->fd);
+}
+
+static void vmdk_close(struct block *b) {
+  (void)follow_parent(b, b->state);
+  release(b->state);
 }
 
 static const struct block_driver vmdk_driver = {
@@ -295,6 +319,7 @@ static int vmdk_open(struct block *b, const struct block_options *o, const char 
     release(v);
     return result;
   }
+  v->writing = o->flags & BLOCK_WRITE && !(o->flags & BLOCK_CHECK);
   b->state = v;
   b->driver = &vmdk_driver;
   return 0;
@@ -312,4 +337,5 @@ const struct block_format vmdk_format = {
     .create = vmdk_create,
     .check = vmdk_check,
     .info = vmdk_info,
+    .change_backing = vmdk_change_backing,
 };

@@ -74,7 +74,8 @@ static inline bool vmdk_is_place(const struct vmdk_extent *e, uint32_t entry) {
 
 struct vmdk_descriptor {
   uint32_t cid, parent_cid;
-  uint32_t cid_at; /* of its eight digits in the text; 0: not so written */
+  /* Where the digits of both begin in the text, and how many there are (QEMU writes no leading zeros). */
+  uint32_t cid_at, cid_digits, parent_at, parent_digits;
   char type[40], hint[4096];
   unsigned extents;
   struct vmdk_line { /* of an extent */
@@ -88,7 +89,7 @@ struct vmdk_descriptor {
 struct vmdk {
   struct vmdk_descriptor d;
   uint64_t descriptor_at; /* in b->fd */
-  bool cid_renewed;
+  bool writing, cid_renewed;
   unsigned extents;
   struct vmdk_extent *extent;
 };
@@ -118,5 +119,6 @@ int vmdk_set_entry(struct vmdk_extent *e, uint64_t grain, uint32_t value);
 int vmdk_create(int fd, const char *path, const struct block_create *c, const char **error);
 int vmdk_check(struct block *b, struct block_check *c, enum block_repair repair);
 int vmdk_info(struct block *b, struct block_info *info);
+int vmdk_change_backing(struct block *b, const char *name, const char *format, const char **error);
 
 #endif

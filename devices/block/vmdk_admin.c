@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -67,24 +68,25 @@ static int read_recipe(struct recipe *r, const char **error) {
   return 0;
 }
 
-static int read_parent(struct recipe *r, const char **error) {
+/* The CID of the parent that the image `path` calls `backing`. */
+static int read_parent(const char *path, const char *backing, uint32_t *cid, const char **error) {
   struct block *parent;
   struct block_options o = {.format = "vmdk", .flags = BLOCK_NO_BACKING};
-  r->parent_cid = VMDK_NO_PARENT;
-  if (!r->c->backing)
+  *cid = VMDK_NO_PARENT;
+  if (!backing)
     return 0;
-  if (strlen(r->c->backing) > 1023 || strpbrk(r->c->backing, "\"\n")) {
-    *error = block_message("'%s': the name of the backing file is too long or has quotes", r->path);
+  if (strlen(backing) > 1023 || strpbrk(backing, "\"\n")) {
+    *error = block_message("'%s': the name of the backing file is too long or has quotes", path);
     return -EINVAL;
   }
-  char *name = block_path_beside(r->path, r->c->backing);
+  char *name = block_path_beside(path, backing);
   if (!name)
     return -ENOMEM;
   int result = block_open_with(&parent, name, &o, error);
   free(name);
   if (result)
     return result;
-  r->parent_cid = ((const struct vmdk *)parent->state)->d.cid;
+  *cid = ((const struct vmdk *)parent->state)->d.cid;
   block_close(parent);
   return 0;
 }
@@ -215,7 +217,7 @@ int vmdk_create(int fd, const char *path, const struct block_create *c, const ch
   size_t len = 0;
   int result = read_recipe(&r, error);
   if (!result)
-    result = read_parent(&r, error);
+    result = read_parent(path, c->backing, &r.parent_cid, error);
   if (result)
     return result;
   part = r.split ? SPLIT_SECTORS : sectors;
@@ -244,6 +246,66 @@ int vmdk_create(int fd, const char *path, const struct block_create *c, const ch
     *error = result == -EFBIG
                  ? block_message("'%s': too large for one sparse file: use a twoGbMaxExtent subformat", path)
                  : block_message("cannot write '%s': %s", path, strerror(-result));
+  free(text);
+  return result;
+}
+
+/* --- another parent ----------------------------------------------------------------------------------- */
+
+/* The descriptor with the lines of the parent replaced. Its length, 0: no memory. */
+static size_t other_parent(const char *old, const char *name, uint32_t cid, char **text) {
+  size_t len = 0;
+  FILE *out = open_memstream(text, &len);
+  if (!out)
+    return 0;
+  while (*old) {
+    int n = (int)strcspn(old, "\n");
+    if (!strncasecmp(old, "parentCID", 9)) {
+      fprintf(out, "parentCID=%08x\n", cid);
+      if (name)
+        fprintf(out, "parentFileNameHint=\"%s\"\n", name);
+    } else if (strncasecmp(old, "parentFileNameHint", 18)) {
+      fprintf(out, "%.*s\n", n, old);
+    }
+    old += n + (old[n] == '\n');
+  }
+  return fclose(out) ? 0 : len;
+}
+
+int vmdk_change_backing(struct block *b, const char *name, const char *format, const char **error) {
+  struct vmdk *v = b->state;
+  const struct vmdk_extent *e = v->extent;
+  bool embedded = e->kind == VMDK_SPARSE && !e->path;
+  uint64_t room = embedded ? e->descriptor_size : b->file_size;
+  uint32_t cid;
+  if (format && strcmp(format, "vmdk")) {
+    *error = block_message("'%s': the backing file of a VMDK image can only be another one", b->path);
+    return -EINVAL;
+  }
+  if (e->kind != VMDK_SPARSE || !v->d.parent_digits) {
+    *error = block_message("'%s': this kind of VMDK image cannot have a backing file", b->path);
+    return -ENOTSUP;
+  }
+  int result = read_parent(b->path, name, &cid, error);
+  if (result)
+    return result;
+  char *old = calloc(1, room + 1), *text = NULL;
+  size_t len =
+      old && !file_read(b->fd, v->descriptor_at, old, room) ? other_parent(old, name, cid, &text) : 0;
+  result = !len ? -EIO : embedded && len > room ? -ENAMETOOLONG : 0;
+  if (!result && embedded) { /* all of it at once: what is behind the new text is zeros */
+    memset(old, 0, room);
+    memcpy(old, text, len);
+    result = file_write(b->fd, v->descriptor_at, old, room);
+  } else if (!result) {
+    result = file_write(b->fd, 0, text, len);
+    if (!result && ftruncate(b->fd, (off_t)len) < 0)
+      result = -errno;
+  }
+  if (result)
+    *error = block_message("cannot write the descriptor of '%s': %s", b->path, strerror(-result));
+  v->d.cid_digits = v->d.parent_digits = 0; /* they have moved */
+  free(old);
   free(text);
   return result;
 }

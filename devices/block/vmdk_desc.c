@@ -181,10 +181,13 @@ int vmdk_parse(struct vmdk_descriptor *d, const char *path, const char *text, ui
     if ((v = value_of(l->text, "CID"))) {
       if (!hex32(v, &d->cid))
         result = bad(path, error, "its CID is no number");
-      d->cid_at = strlen(v) == 8 ? l->at + (uint32_t)(v - l->text) : 0;
+      d->cid_at = l->at + (uint32_t)(v - l->text);
+      d->cid_digits = (uint32_t)strlen(v);
     } else if ((v = value_of(l->text, "parentCID"))) {
       if (!hex32(v, &d->parent_cid))
         result = bad(path, error, "its parentCID is no number");
+      d->parent_at = l->at + (uint32_t)(v - l->text);
+      d->parent_digits = (uint32_t)strlen(v);
     } else if ((v = value_of(l->text, "parentFileNameHint"))) {
       snprintf(d->hint, sizeof d->hint, "%s", v);
     } else if ((v = value_of(l->text, "createType"))) {

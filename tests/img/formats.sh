@@ -141,6 +141,13 @@ sound_here "vmdk: a child written by us" chain/top.vmdk
 qemu-io -f vmdk -c "write -q -P 1 0 512" chain/middle.vmdk
 "$img" map chain/top.vmdk 2>&1 | grep -q "written to since"
 check "vmdk: a parent that was written to" $?
+(cd chain && "$img" rebase -q -u -b middle.vmdk -F vmdk top.vmdk)
+sound_here "vmdk: a parent taken as it is" chain/top.vmdk
+qemu-img convert -f vmdk -O raw chain/top.vmdk expected.raw
+"$img" commit -q chain/top.vmdk
+same "vmdk: committed" chain/middle.vmdk vmdk expected.raw
+same "vmdk: still a child after the commit" chain/top.vmdk vmdk expected.raw
+sound_here "vmdk: committed" chain/middle.vmdk
 "$img" convert -O vpc expected.raw chain/base.vpc
 (cd chain && "$img" create -q -f vpc -b base.vpc -F vpc top.vpc)
 "$img" compare -q chain/top.vpc expected.raw

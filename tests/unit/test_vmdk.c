@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* VMDK images: all kinds of them against a model, parents, tables that are missing or differ, descriptors and
  * headers from enemies, a stream-optimised image with its directory at the end, unlucky ends. */
+#include "devices/block/image.h"
 #include "devices/block/vmdk.h"
 #include "tests/unit/image_rig.h"
 
@@ -196,9 +197,66 @@ START_TEST(parents) {
   block_close(b);
   image_refused("top.vmdk", NULL, 0, -EINVAL, "CID");
   block_close(image_open("top.vmdk", NULL, BLOCK_NO_BACKING));
+  const char *error; /* until it is taken as it is */
+  b = image_open("top.vmdk", NULL, BLOCK_WRITE | BLOCK_NO_BACKING);
+  ck_assert_int_eq(b->format->change_backing(b, image_path("middle.vmdk"), "vmdk", &error), 0);
+  block_close(b);
+  image_clean("top.vmdk");
+  b = image_open("top.vmdk", NULL, BLOCK_WRITE);
+  image_same(b, model, size);
+  ck_assert_int_eq(b->format->change_backing(b, "base.vmdk", "raw", &error), -EINVAL);
+  ck_assert_int_eq(b->format->change_backing(b, NULL, NULL, &error), 0);
+  block_close(b);
+  b = image_open("top.vmdk", NULL, 0);
+  ck_assert_ptr_null(block_backing(b));
+  block_close(b);
   unlink(image_path("base.vmdk"));
   image_refused("middle.vmdk", NULL, 0, -ENOENT, "base.vmdk");
   free(model);
+  image_end();
+}
+END_TEST
+
+START_TEST(committed) { /* the child of a parent that a commit writes to stays its child */
+  const uint64_t size = 2 * MB;
+  uint8_t *model = calloc(1, size);
+  const char *error;
+  image_begin();
+  image_create("base", "vmdk", size, NULL, NULL);
+  image_create("disk", "vmdk", size, NULL, "base");
+  struct block *b = image_open("disk", NULL, BLOCK_WRITE);
+  image_exercise(b, model, size, 50, 11);
+  ck_assert_int_eq(block_commit(b, true, NULL, &error), 0);
+  image_same(b, model, size);
+  block_close(b);
+  b = image_open("disk", NULL, 0);
+  ck_assert_ptr_nonnull(block_backing(b));
+  image_same(b, model, size);
+  block_close(b);
+  b = image_open("base", NULL, 0);
+  image_same(b, model, size);
+  block_close(b);
+  free(model);
+  image_end();
+}
+END_TEST
+
+START_TEST(short_cid) { /* QEMU writes it without leading zeros */
+  uint8_t text[64] = {0};
+  image_begin();
+  image_create("disk", "vmdk", 2 * MB, NULL, NULL);
+  image_peek("disk", SECTOR, text, sizeof text - 1);
+  char *cid = strstr((char *)text, "\nCID=");
+  ck_assert_ptr_nonnull(cid);
+  uint64_t at = SECTOR + (uint64_t)((uint8_t *)cid - text);
+  image_poke("disk", at, "\nCID=123\n####", 14);
+  struct block *b = image_open("disk", NULL, BLOCK_WRITE);
+  ck_assert_int_eq(block_write(b, 0, "x", 1), 0);
+  block_close(b);
+  image_peek("disk", at, text, 14);
+  ck_assert(memcmp(text, "\nCID=123", 8));
+  ck_assert_uint_eq(strspn((char *)text + 5, "0123456789abcdef"), 3);
+  ck_assert_mem_eq(text + 8, "\n####", 5);
   image_end();
 }
 END_TEST
@@ -402,6 +460,8 @@ Suite *suite_vmdk(void) {
   tcase_add_test(tests, stream_made);
   tcase_add_test(tests, stream_with_footer);
   tcase_add_test(tests, parents);
+  tcase_add_test(tests, committed);
+  tcase_add_test(tests, short_cid);
   tcase_add_test(tests, tables);
   tcase_add_test(tests, leaks);
   tcase_add_test(tests, unlucky_ends);

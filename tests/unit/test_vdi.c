@@ -88,10 +88,10 @@ END_TEST
 START_TEST(unlucky_ends) {
   image_begin();
   for (unsigned i = 0; i < 6; i++) {
-    image_create("disk", "vdi", 20 * MB, NULL, NULL);
-    image_crash_test("disk", "vdi", 20 * MB, 0, 300 * i * i);
-    image_create("disk", "vdi", 20 * MB, NULL, NULL);
-    image_crash_test("disk", "vdi", 20 * MB, 3 * MB + 400000 * i, 0);
+    image_create("disk", "vdi", 6 * MB, NULL, NULL);
+    image_crash_test("disk", "vdi", 6 * MB, 0, 300 * i * i);
+    image_create("disk", "vdi", 6 * MB, NULL, NULL);
+    image_crash_test("disk", "vdi", 6 * MB, 3 * MB + 400000 * i, 0);
   }
   image_end();
 }
@@ -160,7 +160,7 @@ END_TEST
 Suite *suite_vdi(void) {
   Suite *suite = suite_create("vdi");
   TCase *tests = tcase_create("vdi");
-  tcase_set_timeout(tests, 60);
+  tcase_set_timeout(tests, 120);
   tcase_add_test(tests, dynamic);
   tcase_add_test(tests, fixed);
   tcase_add_test(tests, large_table);

@@ -225,12 +225,12 @@ END_TEST
 
 START_TEST(unlucky_ends) {
   image_begin();
-  image_create("base", "vpc", 20 * MB, NULL, NULL);
-  for (unsigned i = 0; i < 12; i++) {
-    image_create("disk", "vpc", 20 * MB, NULL, i % 2 ? "base" : NULL);
-    image_crash_test("disk", "vpc", 20 * MB, 0, 100 * i * i);
-    image_create("disk", "vpc", 20 * MB, NULL, i % 2 ? "base" : NULL);
-    image_crash_test("disk", "vpc", 20 * MB, 3 * MB + 400000 * i, 0);
+  image_create("base", "vpc", 6 * MB, NULL, NULL);
+  for (unsigned i = 0; i < 6; i++) {
+    image_create("disk", "vpc", 6 * MB, NULL, i % 2 ? "base" : NULL);
+    image_crash_test("disk", "vpc", 6 * MB, 0, 100 * i * i);
+    image_create("disk", "vpc", 6 * MB, NULL, i % 2 ? "base" : NULL);
+    image_crash_test("disk", "vpc", 6 * MB, 3 * MB + 400000 * i, 0);
   }
   image_end();
 }
@@ -300,7 +300,7 @@ END_TEST
 Suite *suite_vhd(void) {
   Suite *suite = suite_create("vhd");
   TCase *tests = tcase_create("vhd");
-  tcase_set_timeout(tests, 60);
+  tcase_set_timeout(tests, 120);
   tcase_add_test(tests, dynamic);
   tcase_add_test(tests, fixed);
   tcase_add_test(tests, differencing);

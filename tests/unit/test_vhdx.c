@@ -280,7 +280,7 @@ END_TEST
 Suite *suite_vhdx(void) {
   Suite *suite = suite_create("vhdx");
   TCase *tests = tcase_create("vhdx");
-  tcase_set_timeout(tests, 60);
+  tcase_set_timeout(tests, 120);
   tcase_add_test(tests, checksum);
   tcase_add_test(tests, states);
   tcase_add_test(tests, chunks);

@@ -327,12 +327,12 @@ END_TEST
 
 START_TEST(unlucky_ends) {
   image_begin();
-  image_create("base", "vmdk", 20 * MB, NULL, NULL);
-  for (unsigned i = 0; i < 12; i++) {
-    image_create("disk", "vmdk", 20 * MB, NULL, i % 2 ? "base" : NULL);
-    image_crash_test("disk", "vmdk", 20 * MB, 0, 100 * i * i);
-    image_create("disk", "vmdk", 20 * MB, NULL, i % 2 ? "base" : NULL);
-    image_crash_test("disk", "vmdk", 20 * MB, 3 * MB + 400000 * i, 0);
+  image_create("base", "vmdk", 6 * MB, NULL, NULL);
+  for (unsigned i = 0; i < 6; i++) {
+    image_create("disk", "vmdk", 6 * MB, NULL, i % 2 ? "base" : NULL);
+    image_crash_test("disk", "vmdk", 6 * MB, 0, 100 * i * i);
+    image_create("disk", "vmdk", 6 * MB, NULL, i % 2 ? "base" : NULL);
+    image_crash_test("disk", "vmdk", 6 * MB, 3 * MB + 400000 * i, 0);
   }
   image_end();
 }
@@ -452,7 +452,7 @@ END_TEST
 Suite *suite_vmdk(void) {
   Suite *suite = suite_create("vmdk");
   TCase *tests = tcase_create("vmdk");
-  tcase_set_timeout(tests, 60);
+  tcase_set_timeout(tests, 120);
   tcase_add_test(tests, sparse);
   tcase_add_test(tests, flat);
   tcase_add_test(tests, zeroed_grains);

@@ -71,6 +71,9 @@ struct script {
   void *frame; /* see script_screen_changed */
   size_t frame_size;
   struct screen_text *screen; /* what was read last; NULL: read anew */
+  bool screen_old;            /* the machine has run since */
+  uint64_t screen_hash;       /* of the picture that it was read from */
+  unsigned screen_fonts;
 };
 
 /* --- script.c --- */

@@ -383,8 +383,7 @@ const char *script_stop_reason(const struct script *s) {
 }
 
 void script_advance(lua_State *L, struct script *s, int64_t when) {
-  screen_text_free(s->screen);
-  s->screen = NULL;
+  s->screen_old = true;
   while (script_running(s) && script_now(s) < when) {
     int64_t step = script_now(s) + SLICE_NS;
     for (unsigned i = 0; i < s->serials; i++)

@@ -175,24 +175,40 @@ void script_forget_screen(struct script *s) {
   s->screen = NULL;
 }
 
+static uint64_t hash_picture(const struct surface *p) {
+  uint64_t hash = (uint64_t)p->width << 32 ^ (uint64_t)p->height;
+  for (int y = 0; y < p->height; y++)
+    for (int x = 0; x < p->width; x++)
+      hash = (hash ^ p->pixels[(size_t)y * (size_t)p->stride + (size_t)x]) * 0x100000001b3ull;
+  return hash;
+}
+
+/* Reading a picture takes some ten milliseconds: not twice the same with the same fonts. */
+static struct screen_text *read_picture(struct script *s) {
+  static const struct surface empty;
+  const struct surface *picture = script_surface(s);
+  find_fonts(s);
+  uint64_t hash = picture ? hash_picture(picture) : 0;
+  if (s->screen && s->screen->graphics && s->screen_hash == hash && s->screen_fonts == s->fonts.count)
+    return s->screen;
+  s->screen_hash = hash;
+  s->screen_fonts = s->fonts.count;
+  return screen_text_of_picture(picture ? picture : &empty, &s->fonts);
+}
+
 const struct screen_text *script_screen_text(struct script *s) {
-  static const struct font_set none;
   int rows;
-  if (s->screen)
+  if (s->screen && !s->screen_old)
     return s->screen;
   uint8_t *cells = malloc(CELLS_MAX);
   int columns = cells ? read_cells(s, cells, NULL, &rows) : 0;
-  if (columns) {
-    s->screen = screen_text_of_cells(cells, columns, rows);
-  } else {
-    const struct surface *picture = script_surface(s);
-    static const struct surface empty;
-    if (picture)
-      find_fonts(s);
-    s->screen = screen_text_of_picture(picture ? picture : &empty, picture ? &s->fonts : &none);
-  }
+  struct screen_text *t = columns ? screen_text_of_cells(cells, columns, rows) : read_picture(s);
   free(cells);
-  return s->screen;
+  if (t != s->screen)
+    screen_text_free(s->screen);
+  s->screen = t;
+  s->screen_old = false;
+  return t;
 }
 
 bool script_is_graphics(struct script *s) {

@@ -524,7 +524,7 @@ static bool put_lines(struct search *q, struct text_builder *b, struct hit *h, u
 static bool find_way(struct search *q, struct hit **kept, unsigned *count) {
   unsigned runs = 0;
   bool ok = search_all(q);
-  if (ok)
+  if (ok && q->hit_count)
     qsort(q->hit, q->hit_count, sizeof *q->hit, compare_hits);
   struct run *run = ok ? make_runs(q, &runs) : NULL;
   struct hit *grown = run ? realloc(*kept, (*count + q->hit_count + 1) * sizeof *grown) : NULL;

@@ -150,7 +150,8 @@ static inline void image_exercise(struct block *b, uint8_t *model, uint64_t size
     int state = b->driver->status(b, at, size - at, &run);
     ck_assert(state >= 0 && run >= 1 && run <= size - at);
     for (uint64_t i = 0; state == BLOCK_STATE_ZERO && i < run; i++)
-      ck_assert_uint_eq(model[at + i], 0);
+      if (model[at + i]) /* (an assertion a byte would take long) */
+        ck_abort_msg("byte %llu is said to be zero", (unsigned long long)(at + i));
   }
   free(buf);
 }

@@ -466,6 +466,16 @@ static const struct field fdc_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *fdc_check(const struct device *dev) {
+  const struct fdc82077 *s = DEVICE(const struct fdc82077, dev);
+  bool good = s->phase <= RESULT && s->command_count <= sizeof s->command &&
+              s->command_length <= sizeof s->command && s->result_count <= s->result_length &&
+              s->result_length <= sizeof s->result && s->pos <= s->length && s->length <= BYTES &&
+              s->head <= 1 && s->rate <= 3;
+  return good ? NULL : "a command that cannot be";
+}
+
 const struct device_class fdc82077_class = {
     .name = "82077AA",
     .size = sizeof(struct fdc82077),
@@ -473,4 +483,5 @@ const struct device_class fdc82077_class = {
     .reset = fdc_reset,
     .destroy = fdc_destroy,
     .fields = fdc_fields,
+    .check = fdc_check,
 };

@@ -145,6 +145,19 @@ static const struct field piix3_ide_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *ide_check(const struct device *dev) {
+  const struct piix3_ide *s = DEVICE(const struct piix3_ide, dev);
+  for (int c = 0; c < 2; c++) {
+    const struct ide_channel *ch = &s->channel[c];
+    if (ch->selected > 1 || ch->active > 1 || ch->step > STEP_RESET || ch->drained > STEP_RESET)
+      return "a command that cannot be";
+    if (ch->pos > ch->len || ch->len > IDE_BUFFER || ch->fill > IDE_BUFFER)
+      return "a transfer beyond the buffer";
+  }
+  return NULL;
+}
+
 const struct device_class piix3_ide_class = {
     .name = "PIIX3 IDE",
     .size = sizeof(struct piix3_ide),
@@ -152,4 +165,5 @@ const struct device_class piix3_ide_class = {
     .reset = piix3_ide_reset,
     .destroy = piix3_ide_destroy,
     .fields = piix3_ide_fields,
+    .check = ide_check,
 };

@@ -39,6 +39,10 @@ static inline unsigned ps2_room(const struct ps2_port *p) {
 
 static inline bool ps2_has_data(const struct ps2_port *p) { return p->count || p->reply_count; }
 
+static inline bool ps2_valid(const struct ps2_port *p) {
+  return p->head < PS2_QUEUE && p->count <= PS2_QUEUE && p->reply_head < PS2_REPLIES && p->reply_count <= PS2_REPLIES;
+}
+
 static inline void ps2_clear(struct ps2_port *p) { p->head = p->count = p->reply_head = p->reply_count = 0; }
 
 /* These do not notify: a caller that queues several bytes calls ps2_notify once. Full queues drop the byte.

@@ -288,10 +288,17 @@ static const struct field kbd_fields[] = {
     FIELD_BUFFER(struct ps2kbd, owed),     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *kbd_check(const struct device *dev) {
+  const struct ps2kbd *s = DEVICE(const struct ps2kbd, dev);
+  return ps2_valid(&s->port) ? NULL : "a queue that cannot be";
+}
+
 const struct device_class ps2kbd_class = {
     .name = "ps2kbd",
     .size = sizeof(struct ps2kbd),
     .init = kbd_init,
     .reset = kbd_reset,
     .fields = kbd_fields,
+    .check = kbd_check,
 };

@@ -225,10 +225,17 @@ static const struct field mouse_fields[] = {
     FIELD(I64, struct ps2mouse, dz),         FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *mouse_check(const struct device *dev) {
+  const struct ps2mouse *s = DEVICE(const struct ps2mouse, dev);
+  return ps2_valid(&s->port) ? NULL : "a queue that cannot be";
+}
+
 const struct device_class ps2mouse_class = {
     .name = "ps2mouse",
     .size = sizeof(struct ps2mouse),
     .init = mouse_init,
     .reset = mouse_reset,
     .fields = mouse_fields,
+    .check = mouse_check,
 };

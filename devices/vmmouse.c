@@ -154,10 +154,17 @@ static const struct field vmmouse_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *vmmouse_check(const struct device *dev) {
+  const struct vmmouse *s = DEVICE(const struct vmmouse, dev);
+  return s->count <= QUEUE ? NULL : "a queue that cannot be";
+}
+
 const struct device_class vmmouse_class = {
     .name = "vmmouse",
     .size = sizeof(struct vmmouse),
     .init = vmmouse_init,
     .reset = vmmouse_reset,
     .fields = vmmouse_fields,
+    .check = vmmouse_check,
 };

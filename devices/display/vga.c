@@ -328,8 +328,7 @@ static struct mem_block *rom_load(struct mem *mem, const char *path) {
 
 void vga_restored(struct vga *v) {
   v->timing_stale = v->palette_stale = v->redraw_all = true;
-  vga_window_update(v);
-  vga_map_window(&v->dev);
+  vga_window_restored(v);
 }
 
 /* A restored snapshot: all 256 bytes are "written". */

@@ -237,6 +237,18 @@ void vga_map_window(struct device *dev) {
   v->heat_limit = HEAT_TO_MAP;
 }
 
+void vga_window_restored(struct vga *v) {
+  bool direct = v->direct;
+  uint32_t heat = v->heat, limit = v->heat_limit;
+  v->direct = false; /* nothing is mapped by this structure's doing yet */
+  vga_window_update(v);
+  vga_map_window(&v->dev);
+  if (direct && v->direct_ok)
+    window_map(v);
+  v->heat_limit = limit >= HEAT_TO_MAP && limit <= 2 * HEAT_MAX ? limit : HEAT_TO_MAP;
+  v->heat = heat < v->heat_limit ? heat : 0;
+}
+
 static bool chain4_is_plain(const struct vga *v) {
   return (v->seq[4] & 8) && (v->seq[2] & 15) == 15 && !(v->gc[5] & 0x0b) && v->gc[3] == 0 &&
          !(v->gc[1] & 15) && v->gc[8] == 0xff;

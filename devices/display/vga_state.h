@@ -175,6 +175,7 @@ void vga_destroy(struct device *dev);
       FIELD(BOOL, struct vga, attr_data), FIELD(U8, struct vga, dac_mask), FIELD(U8, struct vga, dac_write), \
       FIELD(U8, struct vga, dac_read), FIELD(U8, struct vga, dac_state), FIELD(U8, struct vga, dac_step),    \
       FIELD_ARRAY(U8, struct vga, dac_latch), FIELD_BUFFER(struct vga, dac), FIELD(U32, struct vga, latch),  \
+      FIELD(BOOL, struct vga, direct), FIELD(U32, struct vga, heat), FIELD(U32, struct vga, heat_limit),     \
       FIELD_BUFFER(struct vga, pci.config)
 
 uint8_t vga_port_read(struct vga *v, unsigned port);
@@ -188,6 +189,8 @@ uint64_t vga_window_read(void *opaque, uint32_t offset, int size);
 void vga_window_write(void *opaque, uint32_t offset, int size, uint64_t value);
 void vga_window_update(struct vga *v);       /* after any register that matters changed */
 void vga_window_masks(struct vga *v);        /* a part of it: SR2, GR0, GR1, GR2, GR7 and GR8 */
+/* From a snapshot: as direct, heat and heat_limit say; whether reads load the latches depends on it. */
+void vga_window_restored(struct vga *v);
 void vga_window_check_direct(struct vga *v); /* the cheap half of the above: masks and write modes only */
 void vga_window_undirect(struct vga *v);     /* the handlers, for now: what is mapped may come back */
 /* One byte by the graphics controller's rules, which must be up to date: planes as a mask with a byte for

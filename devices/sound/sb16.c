@@ -367,6 +367,12 @@ static const struct field sb16_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *sb16_check(const struct device *dev) {
+  const struct sb16 *s = DEVICE(const struct sb16, dev);
+  return s->arg_count <= s->arg_need && s->arg_need <= sizeof s->arg ? NULL : "a command that cannot be";
+}
+
 const struct device_class sb16_class = {
     .name = "sb16",
     .size = sizeof(struct sb16),
@@ -374,4 +380,5 @@ const struct device_class sb16_class = {
     .reset = sb16_reset,
     .destroy = sb16_destroy,
     .fields = sb16_fields,
+    .check = sb16_check,
 };

@@ -466,8 +466,18 @@ static const struct field hid_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *hid_check(const struct device *dev) {
+  const struct hid *h = DEVICE(const struct hid, dev);
+  bool good = usb_valid(&h->usb) && h->first < QUEUE && h->count <= QUEUE && h->keys <= sizeof h->key;
+  return good ? NULL : "a queue that cannot be";
+}
+
 #define HID_CLASS(label, start)                                                                              \
-  { .name = label, .size = sizeof(struct hid), .init = start, .reset = hid_reset, .fields = hid_fields }
+  {                                                                                                          \
+    .name = label, .size = sizeof(struct hid), .init = start, .reset = hid_reset, .fields = hid_fields,      \
+    .check = hid_check                                                                                       \
+  }
 const struct device_class usb_tablet_class = HID_CLASS("usb-tablet", tablet_init);
 const struct device_class usb_mouse_class = HID_CLASS("usb-mouse", mouse_init);
 const struct device_class usb_keyboard_class = HID_CLASS("usb-kbd", keyboard_init);

@@ -226,10 +226,17 @@ static const struct field hub_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *hub_check(const struct device *dev) {
+  const struct hub *s = DEVICE(const struct hub, dev);
+  return usb_valid(&s->usb) ? NULL : "a transfer that cannot be";
+}
+
 const struct device_class usb_hub_class = {
     .name = "usb-hub",
     .size = sizeof(struct hub),
     .init = hub_init,
     .reset = hub_reset,
     .fields = hub_fields,
+    .check = hub_check,
 };

@@ -230,10 +230,20 @@ static const struct field storage_fields[] = {
     FIELDS_END,
 };
 
+/* A snapshot may say anything. */
+static const char *storage_check(const struct device *dev) {
+  const struct storage *s = DEVICE(const struct storage, dev);
+  const struct scsi_disk *d = &s->disk;
+  if (!usb_valid(&s->usb) || s->phase > BROKEN || d->direction > SCSI_TO_DISK)
+    return "a transfer that cannot be";
+  return d->pos <= d->fill && d->fill <= SCSI_BUFFER ? NULL : "a transfer beyond the buffer";
+}
+
 const struct device_class usb_storage_class = {
     .name = "usb-storage",
     .size = sizeof(struct storage),
     .init = storage_init,
     .reset = storage_reset,
     .fields = storage_fields,
+    .check = storage_check,
 };

@@ -85,6 +85,11 @@ struct usb_device { /* first member of a USB device's structure */
       USB_FIELD(U16, type, toggle_in), USB_FIELD(U16, type, toggle_out), USB_FIELD(U16, type, halt_in),      \
       USB_FIELD(U16, type, halt_out)
 
+/* What a snapshot says: can it be? */
+static inline bool usb_valid(const struct usb_device *d) {
+  return d->addr < 128 && d->new_addr < 128 && d->configuration <= 1 && d->length <= USB_CONTROL_MAX &&
+         d->done <= d->length;
+}
 /* Plug in; -EBUSY if the port is taken. Unplug what is there. */
 int usb_attach(struct usb_port *port, struct usb_device *d);
 void usb_detach(struct usb_port *port);

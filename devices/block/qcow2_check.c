@@ -204,10 +204,15 @@ static int compare_block(struct walk *w, uint64_t index, bool fix, bool up) {
     w->result->errors++;
     return 0;
   }
-  for (uint64_t i = 0; i < per_block(q); i++) {
-    uint64_t cluster = index * per_block(q) + i;
-    if (!usable && cluster >= w->clusters)
-      break;
+  /* Behind the end of the file only what isn't zero matters. */
+  uint64_t base = index * per_block(q), last = usable ? q->cluster_size : 0, entries;
+  while (last && !w->buf[last - 1])
+    last--;
+  entries = last * 8 >> q->refcount_order;
+  if (base < w->clusters && w->clusters - base > entries)
+    entries = w->clusters - base < per_block(q) ? w->clusters - base : per_block(q);
+  for (uint64_t i = 0; i < entries; i++) {
+    uint64_t cluster = base + i;
     uint64_t is = usable ? qcow2_count_at(q, w->buf, i) : 0, should = counted(w, cluster);
     if (is == should)
       continue;

@@ -6,7 +6,7 @@
  *
  * Crash safety. Data, refcounts that go up and the first contents of new tables are written at once. Entries
  * of L1 and L2 tables that point to them stay in memory until qcow2_commit(), which waits for what was
- * written to reach the disk, then writes L2 entries, waits, writes L1 entries, waits, and only then lets
+ * written to reach the disk, then writes L2 and L1 entries, waits, and only then lets
  * refcounts go down. So whatever the file's tables refer to has been counted and written; what is lost by a
  * crash is what no flush has acknowledged, and at worst clusters stay counted that nothing refers to (leaks,
  * which check repairs).

@@ -177,11 +177,9 @@ int qcow2_commit(struct block *b) {
   if (q->broken)
     return -EIO;
   bool l2 = false, l1 = q->l1_dirty_begin < q->l1_dirty_end;
-  int result = file_flush(b->fd); /* data, refcounts, new tables */
+  int result = file_flush(b->fd); /* data, refcounts, new tables with what the old ones held */
   if (!result)
     result = write_l2(b, &l2);
-  if (!result && l1 && l2)
-    result = file_flush(b->fd);
   if (!result && l1)
     result = qcow2_write_table(b, q->l1_offset + q->l1_dirty_begin * 8ull,
                                q->l1_dirty_end - q->l1_dirty_begin, q->l1 + q->l1_dirty_begin);

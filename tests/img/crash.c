@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a disk image holds after its program was killed, or its file system was full.
+ * What a disk image holds after its program was killed, its file system was full, or its host lost power.
  *
  *   crash FORMAT POINTS SEED DIRECTORY [QEMU-IMG]
  *
  * For each point a child opens the image and writes and flushes as a guest would, until it is killed by
  * SIGKILL: at a chosen system call that changes the file (before it, or with only its first part done), or
  * whenever the parent's alarm goes off. In every third point the file system is full besides: writes that
- * make the file longer than some length fail, after having been done in part. The child notes in shared
- * memory what it is about to write and what a flush has acknowledged. Then the parent checks that
+ * make the file longer than some length fail, after having been done in part. In every fourth a qcow2
+ * image's host loses its power: pages that no fdatasync has followed get back what they held before, or
+ * don't. The child notes in shared memory what it is about to write and what a flush has acknowledged. Then
+ * the parent checks that
  * - every sector holds one of the versions written to it, no older than the last one flushed,
  * - an internal snapshot still holds what it held,
  * - block_check and QEMU's check find no corruption, and of qcow2 nothing at all once leaks are repaired.
@@ -64,6 +66,61 @@ ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t offset);
 int __real_fallocate(int fd, int mode, off_t offset, off_t len);
 int __real_ftruncate(int fd, off_t len);
 
+/*
+ * The loss of power: of what was written since the last fdatasync any page may be on the disk or not, in any
+ * order. What was there before is kept, and put back page by page, the last write first, before the process
+ * dies.
+ */
+#define PAGE 4096u
+#define UNDO_BYTES (64u << 20)
+
+static bool power_fails;
+static struct undo {
+  off_t at;
+  uint32_t len;
+} * undo; /* pieces within a page */
+static uint8_t *undo_data;
+static size_t undos, undo_used;
+static int undo_fd = -1;
+
+static void remember(int fd, size_t len, off_t offset) {
+  if (!power_fails)
+    return;
+  undo_fd = fd;
+  for (size_t n; len; len -= n, offset += (off_t)n) {
+    n = PAGE - (size_t)offset % PAGE;
+    n = n < len ? n : len;
+    if (undo_used + n > UNDO_BYTES || undos == UNDO_BYTES / 64)
+      _exit(3); /* too small: a fault of this test */
+    memset(undo_data + undo_used, 0, n);
+    if (pread(fd, undo_data + undo_used, n, offset) < 0)
+      _exit(3);
+    undo[undos++] = (struct undo){offset, (uint32_t)n};
+    undo_used += n;
+  }
+}
+
+static void lose_power(void) {
+  enum { NOT_SEEN, ALL_THERE, NOTHING_THERE, SOME_THERE };
+  static uint8_t state[1 << 20]; /* of the pages */
+  while (power_fails && undos) {
+    const struct undo *u = &undo[--undos];
+    undo_used -= u->len;
+    uint8_t *page = &state[(size_t)(u->at / PAGE) % sizeof state];
+    if (*page == NOT_SEEN)
+      *page = (uint8_t)(1 + rnd(3));
+    if (*page == SOME_THERE && rnd(2))
+      *page = ALL_THERE; /* what was written earlier, too */
+    if (*page != ALL_THERE)
+      __real_pwrite(undo_fd, undo_data + undo_used, u->len, u->at);
+  }
+}
+
+static void die(void) {
+  lose_power();
+  raise(SIGKILL);
+}
+
 /* Is this the last call? */
 static bool last_call(void) {
   notes->calls++;
@@ -75,7 +132,7 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset) {
   if (last_call()) {
     if (die_in_part && len > 512)
       __real_pwrite(fd, buf, rnd((uint32_t)len / 512) * 512, offset);
-    raise(SIGKILL);
+    die();
   }
   struct stat st;
   if (offset + (off_t)len > disk_full && fstat(fd, &st) == 0 && offset + (off_t)len > st.st_size) {
@@ -85,6 +142,7 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset) {
     }
     len = (size_t)(disk_full - offset); /* a short write; the next one fails */
   }
+  remember(fd, len, offset);
   return __real_pwrite(fd, buf, len, offset);
 }
 
@@ -92,14 +150,15 @@ int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd) {
   (void)fd;
   if (last_call())
-    raise(SIGKILL);
+    die();
+  undos = undo_used = 0;
   return 0; /* what a killed process wrote stays; the disk's own cache is not the matter here */
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t len);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t len) {
   if (last_call())
-    raise(SIGKILL);
+    die();
   if (offset + len > disk_full) {
     errno = ENOSPC;
     return -1;
@@ -110,7 +169,7 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t len) {
 int __wrap_ftruncate(int fd, off_t len);
 int __wrap_ftruncate(int fd, off_t len) {
   if (last_call())
-    raise(SIGKILL);
+    die();
   if (len > disk_full) {
     errno = ENOSPC;
     return -1;
@@ -272,11 +331,12 @@ static bool one_point(uint32_t point) {
   static uint64_t typical = 200;
   uint32_t operations = 40 + rnd(200);
   bool by_clock = point % 4 == 3;
+  bool power = point % 4 == 1 && !strcmp(format, "qcow2"); /* (the others promise nothing there) */
   notes->calls = notes->failures = 0;
   uint64_t seed = random_state;
   uint64_t left = rnd((uint32_t)typical + typical / 8 + 1);
   struct stat st;
-  off_t full = stat(image, &st) == 0 && point % 3 == 2 ? st.st_size + rnd(1u << 20) : INT64_MAX;
+  off_t full = stat(image, &st) == 0 && point % 3 == 2 ? (st.st_size + rnd(1u << 20)) / 512 * 512 : INT64_MAX;
   bool in_part = rnd(2);
   fflush(stdout);
   pid_t child = fork();
@@ -284,6 +344,9 @@ static bool one_point(uint32_t point) {
     freopen("/dev/null", "w", stderr);
     calls_left = by_clock ? UINT64_MAX : left;
     die_in_part = in_part;
+    power_fails = power;
+    if (power && (!(undo = malloc(UNDO_BYTES / 64 * sizeof *undo)) || !(undo_data = malloc(UNDO_BYTES))))
+      _exit(3);
     disk_full = full;
     random_state = seed * 2654435761u + 1;
     guest(operations);

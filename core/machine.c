@@ -499,6 +499,9 @@ static void run_slice(struct machine *m, uint64_t until) {
     pace(m);
   if (cpu->shutdown) {
     log_print(LOG_CPU_RESET, "triple fault\n");
+    m->stat.triple_faults++;
+    m->triple_cs = cpu->seg[CS].sel;
+    m->triple_eip = cpu->eip;
     m->reset_wanted = true;
   }
 }

@@ -86,8 +86,9 @@ struct machine {
   pthread_t cpu_thread;
   bool cpu_asleep; /* the CPU loop waits on `wake` */
   int fork_pipe[2]; /* core/fork.c; 0, 0: none */
+  uint32_t triple_cs, triple_eip; /* where the last triple fault was */
   struct { /* counters of the CPU loop */
-    uint64_t slices, halts, resets;
+    uint64_t slices, halts, resets, triple_faults;
   } stat;
 };
 

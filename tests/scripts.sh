@@ -91,9 +91,9 @@ cp demo/text.png demo/mode13h.png
 run --keep kept demo/screens.lua
 ok "another size: exit status $status" is $status 1
 ok "another size" says 'the screen did not become mode13h.png within 2 s: it has 640x400 pixels, the picture 720x400'
-ok "what was there instead" [ -s kept/screens-picture-actual.png ]
-ok "the last screen" [ -s kept/screens-picture.png ]
-ok "the serial log" grep -q '^demo: screen mode13h' kept/screens-picture-serial0.log
+ok "what was there instead" [ -s kept/screens/picture/screen-actual.png ]
+ok "the last screen" [ -s kept/screens/picture/screen.png ]
+ok "the serial log" grep -q '^demo: screen mode13h' kept/screens/picture/screen-serial0.log
 
 # --- failures ---
 
@@ -113,7 +113,7 @@ for message in \
   'the machine is still on after 1 s' 'counted to 20'; do
   ok "failures: $message" says "$message"
 done
-ok "files of failures" [ -s dragoman-test/verdicts-fail.png ]
+ok "files of failures" [ -s dragoman-test/verdicts/fail/screen.png ]
 for script in syntax empty serial early nodisk absent; do
   run wrong/$script.lua
   ok "$script.lua: exit status $status" is $status 2

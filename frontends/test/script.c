@@ -103,6 +103,7 @@ static void end_result(struct script *s, bool ok) {
     r->icount = cpu_icount(s->machine->cpu[0]);
     const struct screen_text *t = r->verdict == VERDICT_FAIL ? script_screen_text(s) : NULL;
     r->screen = t ? strdup(t->text) : NULL;
+    script_watch_result(s, r);
   }
 }
 

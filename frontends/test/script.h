@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "core/machine.h"
+#include "frontends/test/crash.h"
 
 struct script;
 
@@ -32,6 +33,7 @@ struct script_config {     /* strings must outlive the script */
   const char *output;    /* where screenshots and logs go (made when needed) */
   bool update;           /* wait_screen accepts what it sees */
   unsigned host_seconds; /* ceiling for loading, for setup, and for each test; 0: 600 */
+  bool ignore_crashes;   /* watch_crashes(false) from the beginning */
   FILE *log;             /* what the script logs, each line behind "# "; NULL: nowhere */
 };
 
@@ -46,6 +48,7 @@ struct script_result {
   int64_t time;        /* guest's, ns since power-on */
   uint64_t icount;     /* instructions */
   double host_seconds; /* CPU time that it took */
+  struct crash crash;  /* kind CRASH_NONE: that is not why it failed */
   char *screen;        /* what was written on the screen at the end of a failure, UTF-8; NULL: nothing */
 };
 
@@ -69,5 +72,11 @@ void script_set_output(struct script *s, const char *dir, const char *prefix);
 void script_set_log(struct script *s, FILE *log);
 /* Write what shows the machine's last state: PREFIX.png and PREFIX-serial0.log ... 0 or -errno. */
 int script_save(struct script *s);
+/* Snapshots that the script has made since its output directory was set go. */
+void script_drop_snapshots(struct script *s);
+/* The last distinct screens as one picture. 0, or negative: there is none. */
+int script_watch_save(struct script *s, const char *path);
+/* Of what is shown now; 0: nothing. */
+uint64_t script_screen_hash(struct script *s);
 
 #endif

@@ -11,6 +11,7 @@
 #include "frontends/keyqueue.h"
 #include "frontends/session.h"
 #include "frontends/test/font.h"
+#include "frontends/test/history.h"
 #include "frontends/test/picture.h"
 #include "frontends/test/screentext.h"
 #include "frontends/test/script.h"
@@ -62,6 +63,7 @@ struct script {
   double host_begin;
   bool host_over, skipped;
   struct script_result *result;
+  struct watch *watch;
 
   char *snapshot[SCRIPT_SNAPSHOTS]; /* files, which go with the script */
   struct font_set fonts;
@@ -142,9 +144,13 @@ struct script_comparison; /* of a picture */
 /* Wait until a picture is somewhere on the screen; its middle. */
 void script_wait_image(lua_State *L, struct script *s, int *x, int *y);
 
-/* --- script_state.c --- */
+/* --- script_watch.c --- */
 
-void script_drop_snapshots(struct script *s);
+int script_watch_begin(struct script *s); /* 0, or -1: out of memory */
+void script_watch_end(struct script *s);
+int64_t script_watch_next(const struct script *s); /* the guest time of the next look */
+void script_watch(lua_State *L, struct script *s);  /* an error if the guest has crashed */
+void script_watch_result(struct script *s, struct script_result *r);
 
 /* --- options of words --- */
 
@@ -158,6 +164,6 @@ void script_check_options(lua_State *L, int table, const char *const *known);
 
 /* The words, registered by script_sandbox.c. */
 extern const luaL_Reg script_words_machine[], script_words_wait[], script_words_input[], script_words_disk[],
-    script_words_screen[], script_words_state[];
+    script_words_screen[], script_words_state[], script_words_watch[];
 
 #endif

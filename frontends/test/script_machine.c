@@ -342,7 +342,7 @@ int script_make_machine(struct script *s, char *error, size_t size) {
   }
   s->machine = session->machine;
   s->keys = keyqueue_new(s->machine);
-  if (!s->keys) {
+  if (!s->keys || script_watch_begin(s) < 0) {
     snprintf(error, size, "out of memory");
     return -1;
   }
@@ -351,6 +351,7 @@ int script_make_machine(struct script *s, char *error, size_t size) {
 }
 
 void script_end_machine(struct script *s) {
+  script_watch_end(s);
   keyqueue_free(s->keys);
   s->keys = NULL;
   s->machine = NULL;
@@ -389,7 +390,11 @@ void script_advance(lua_State *L, struct script *s, int64_t when) {
     for (unsigned i = 0; i < s->serials; i++)
       port_send(&s->port[i]);
     script_check_host_time(L, s);
+    int64_t look = script_watch_next(s);
+    if (look < step && look > script_now(s))
+      step = look;
     machine_run_to(s->machine, step < when ? step : when);
+    script_watch(L, s);
   }
 }
 

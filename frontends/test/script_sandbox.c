@@ -337,7 +337,7 @@ static int fill_state(lua_State *L) {
   static const char *const string[] = {"dump", NULL};
   const luaL_Reg *const words[] = {replaced,           script_words_machine, script_words_wait,
                                    script_words_input, script_words_disk,    script_words_screen,
-                                   script_words_state};
+                                   script_words_state,   script_words_watch};
   for (const luaL_Reg *l = libraries; l->name; l++) {
     luaL_requiref(L, l->name, l->func, 1);
     lua_pop(L, 1);

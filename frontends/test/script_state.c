@@ -123,14 +123,23 @@ static int word_snapshot(lua_State *L) {
   script_error(L, "snapshot: %d are the most", SCRIPT_SNAPSHOTS);
 }
 
+/* One of this test's, or of setup, which has another output directory. NULL: it is not there. */
+static const char *find_snapshot(const struct script *s, const char *path) {
+  const char *name = strrchr(path, '/');
+  for (unsigned i = 0; i < SCRIPT_SNAPSHOTS; i++)
+    if (s->snapshot[i] && !strcmp(s->snapshot[i], path))
+      return s->snapshot[i];
+  for (unsigned i = 0; i < SCRIPT_SNAPSHOTS && name; i++)
+    if (s->snapshot[i] && strrchr(s->snapshot[i], '/') && !strcmp(strrchr(s->snapshot[i], '/'), name))
+      return s->snapshot[i];
+  return NULL;
+}
+
 static int word_restore(lua_State *L) {
   struct script *s = script_with_machine(L);
   char error[512];
-  const char *path = snapshot_path(L, s);
-  bool known = false;
-  for (unsigned i = 0; i < SCRIPT_SNAPSHOTS; i++)
-    known |= s->snapshot[i] && !strcmp(s->snapshot[i], path);
-  if (!known)
+  const char *path = find_snapshot(s, snapshot_path(L, s));
+  if (!path)
     script_error(L, "restore: there is no snapshot '%s'", lua_tostring(L, 1));
   machine_lock(s->machine);
   int r = machine_load(s->machine, path, error, sizeof error);
@@ -143,9 +152,11 @@ static int word_restore(lua_State *L) {
   return 0;
 }
 
+/* In a test's process those of setup stay: other tests want them. */
 void script_drop_snapshots(struct script *s) {
+  size_t n = strlen(s->output);
   for (unsigned i = 0; i < SCRIPT_SNAPSHOTS; i++) {
-    if (s->snapshot[i])
+    if (s->snapshot[i] && !strncmp(s->snapshot[i], s->output, n) && s->snapshot[i][n] == '/')
       unlink(s->snapshot[i]);
     free(s->snapshot[i]);
     s->snapshot[i] = NULL;

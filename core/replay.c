@@ -13,6 +13,7 @@
 
 #include "core/log.h"
 #include "core/replay_int.h"
+#include "core/snapshot.h"
 
 #define CHECK_EVERY 10000000u /* instructions */
 #define MEMORY_EVERY 50u      /* checkpoints */
@@ -104,7 +105,7 @@ struct replay *replay_play(const char *path, char *error, size_t size) {
     replay_free(r);
     return NULL;
   }
-  size_t begin = r->file.at;
+  r->begin = r->file.at;
   while ((got = replay_file_next(&r->file, &record)) == 1) {
     r->end = record.place;
     r->complete = record.kind == REPLAY_END;
@@ -114,7 +115,7 @@ struct replay *replay_play(const char *path, char *error, size_t size) {
     replay_free(r);
     return NULL;
   }
-  r->file.at = begin;
+  r->file.at = r->begin;
   step_record(r);
   return r;
 }
@@ -457,6 +458,61 @@ static void run_deferred(struct replay *r) {
   }
 }
 
+/* --- snapshots --- */
+
+void replay_set_snapshots(struct replay *r, uint32_t seconds) {
+  r->snapshot_ns = seconds * NS_PER_SEC;
+  r->next_snapshot = r->snapshot_ns;
+}
+
+static void snapshot_path(const struct replay *r, uint64_t icount, char *path, size_t size) {
+  snprintf(path, size, "%s.%" PRIu64 ".snap", r->file.path, icount);
+}
+
+/* The record stands where the snapshot does among the inputs. */
+static void take_snapshot(struct replay *r) {
+  char path[4096], error[512];
+  struct replay_place p = here(r);
+  r->next_snapshot = p.ns - p.ns % r->snapshot_ns + r->snapshot_ns;
+  snapshot_path(r, p.icount, path, sizeof path);
+  if (machine_save(r->machine, path, NULL, error, sizeof error) == 0) {
+    replay_file_write(&r->file, REPLAY_SNAPSHOT, &p, NULL, 0);
+    return;
+  }
+  r->snapshot_ns = 0;
+  warn_report("rrsnapshot: %s; there will be no further snapshots", error);
+}
+
+int replay_go_back(struct replay *r, uint64_t icount, char *error, size_t size) {
+  struct replay_file f = r->file;
+  struct replay_record e, best = {0};
+  size_t after = 0;
+  char path[4096];
+  f.at = r->begin;
+  while (replay_file_next(&f, &e) == 1)
+    if (e.kind == REPLAY_SNAPSHOT && e.place.icount <= icount) {
+      best = e;
+      after = f.at;
+    }
+  uint64_t now = cpu_icount(r->machine->cpu[0]);
+  if (now <= icount && (!after || best.place.icount <= now))
+    return 0;
+  if (!after) {
+    snprintf(error, size,
+             "the replay has passed that count, and there is no earlier snapshot (rrsnapshot=SECONDS)");
+    return -1;
+  }
+  snapshot_path(r, best.place.icount, path, sizeof path);
+  if (machine_load(r->machine, path, error, size) < 0)
+    return -1;
+  r->file.at = after;
+  r->ended = false;
+  r->difference[0] = 0;
+  r->good = best.place;
+  step_record(r);
+  return 0;
+}
+
 struct check { /* the data of checkpoints */
   struct replay_hashes hashes;
   int32_t state, status;
@@ -553,7 +609,7 @@ static void play(struct replay *r) {
     step_record(r);
     if (e.kind == REPLAY_CHECK || e.kind == REPLAY_MEMORY)
       compare_check(r, &e);
-    else
+    else if (e.kind != REPLAY_SNAPSHOT)
       apply(r, &e);
   }
   if (!r->has_next && m->state == MACHINE_RUNNING)
@@ -569,6 +625,8 @@ void replay_poll(struct machine *m) {
   } else {
     if (cpu_icount(m->cpu[0]) >= r->next_check)
       write_check(r);
+    if (r->snapshot_ns && clock_now(m->clock) >= r->next_snapshot && m->state == MACHINE_RUNNING)
+      take_snapshot(r);
     run_deferred(r);
   }
   if (cpu_icount(m->cpu[0]) >= r->break_at && m->state == MACHINE_RUNNING) {

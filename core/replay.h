@@ -43,9 +43,10 @@ enum replay_kind {
   REPLAY_RESET,
   REPLAY_POWERDOWN,
   REPLAY_QUIT,
-  REPLAY_CHECK,  /* hashes of CPU and devices */
-  REPLAY_MEMORY, /* the same, and of memory and screen */
-  REPLAY_END,    /* hashes, state and exit status */
+  REPLAY_CHECK,    /* hashes of CPU and devices */
+  REPLAY_MEMORY,   /* the same, and of memory and screen */
+  REPLAY_END,      /* hashes, state and exit status */
+  REPLAY_SNAPSHOT, /* the machine was saved, see replay_set_snapshots */
 };
 
 /* What the file says about the machine, first of all. */
@@ -90,6 +91,14 @@ void replay_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 /* Checkpoints every so many instructions, memory with every so many of them; before the run. 0: the defaults.
  */
 void replay_set_checks(struct replay *r, uint64_t every, unsigned memory_every);
+/* Recording: every so many seconds of the guest the machine is saved beside the file, as FILE.COUNT.snap. 0:
+ * never. */
+void replay_set_snapshots(struct replay *r, uint32_t seconds);
+/*
+ * Playing: to the last of these that is not behind `icount`, if the machine is not nearer already. 0; or -1,
+ * a line in `error`, and the machine is as it was.
+ */
+int replay_go_back(struct replay *r, uint64_t icount, char *error, size_t size);
 /* Pause when the count is reached (UINT64_MAX: never). */
 void replay_set_break(struct replay *r, uint64_t icount);
 void replay_set_quiet(struct replay *r); /* nothing on standard error */

@@ -37,13 +37,27 @@ static uint64_t hash_bytes(uint64_t seed, const void *data, size_t size) {
   return mix(lane[0] ^ mix(lane[1] ^ mix(lane[2] ^ mix(lane[3]))));
 }
 
+/* A timer that is off keeps the deadline that it had last; a machine that was loaded from a snapshot does not. */
+static void forget_deadlines(uint8_t *buf, const struct field *fields) {
+  for (const struct field *f = fields; f && f->kind != FIELD_END; f++) {
+    struct field one[2] = {*f, FIELDS_END};
+    size_t size = state_size(one);
+    for (size_t i = 0; f->kind == FIELD_TIMER && i < f->count; i++)
+      if (!buf[i * (size / f->count)])
+        memset(buf + i * (size / f->count), 0, size / f->count);
+    buf += size;
+  }
+}
+
 static uint64_t hash_fields(uint64_t h, const void *object, const struct field *fields) {
   uint8_t stack[4096], *buf = stack;
   size_t size = fields ? state_size(fields) : 0;
   if (size > sizeof stack && !(buf = malloc(size)))
     return h;
-  if (size)
+  if (size) {
     state_save(buf, object, fields);
+    forget_deadlines(buf, fields);
+  }
   h = hash_bytes(h, buf, size);
   if (buf != stack)
     free(buf);

@@ -84,7 +84,9 @@ struct replay {
   uint64_t every, next_check;
   unsigned memory_every, checks;
   uint64_t break_at;
+  int64_t snapshot_ns, next_snapshot; /* 0: none */
   /* playing */
+  size_t begin; /* of the records behind the header */
   struct replay_record next;
   bool has_next;
   unsigned stuck; /* polls without progress at the next record's count, at this place */

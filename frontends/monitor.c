@@ -44,7 +44,8 @@ static const struct monitor_command commands[] = {
     {"quit", "q", "", "quit the emulator", cmd_quit},
     {"replay_break", NULL, "icount", "stop when the replay has come to this instruction count", cmd_replay_break},
     {"replay_delete_break", NULL, "", "forget the replay's break", cmd_replay_delete_break},
-    {"replay_seek", NULL, "icount", "replay up to this instruction count, and stop", cmd_replay_seek},
+    {"replay_seek", NULL, "icount", "replay up to this count, from the snapshot before it or from here, and stop",
+     cmd_replay_seek},
     {"savevm", NULL, "filename", "save a snapshot of the whole machine to a file", cmd_savevm},
     {"screendump", NULL, "filename [-f png|ppm]",
      "save the screen as an image (PNG if the name ends in .png, else PPM)", cmd_screendump},
@@ -178,7 +179,9 @@ void monitor_execute(struct monitor_env *env, char *line, FILE *out) {
     n = 1;
   snprintf(name, sizeof name, "%.*s", (int)n, line);
   const struct monitor_command *c = n < sizeof name ? find(commands, name) : NULL;
-  if (c && env->machine->replay && changes_machine(c) && !replay_command(env->machine->replay, line))
+  if (c && env->machine->replay && (!strcmp(c->name, "commit") || !strcmp(c->name, "loadvm")))
+    fprintf(out, "Error: not while the machine is recorded or replayed\n");
+  else if (c && env->machine->replay && changes_machine(c) && !replay_command(env->machine->replay, line))
     fprintf(out, "Error: a replay takes its input from the recording only\n");
   else if (c)
     c->run(env, line + n, out);

@@ -14,8 +14,9 @@ void cmd_info_replay(struct monitor_env *env, char *args, FILE *out) {
     fprintf(out, "Record/replay is not active\n");
 }
 
-/* The count that the command names, which must lie ahead. */
-static bool ahead(struct monitor_env *env, char *args, const char *command, uint64_t *icount, FILE *out) {
+/* The count that the command names. */
+static bool take_count(struct monitor_env *env, char *args, const char *command, uint64_t *icount,
+                       FILE *out) {
   int64_t number;
   char *word = monitor_need(&args, command, "icount", out);
   if (!word || !monitor_end(&args, command, out))
@@ -29,17 +30,17 @@ static bool ahead(struct monitor_env *env, char *args, const char *command, uint
     fprintf(out, "Error: this is no replay (-icount rr=replay,rrfile=FILE)\n");
     return false;
   }
-  if (*icount < cpu_icount(env->machine->cpu[0])) {
-    fprintf(out, "Error: the replay has passed that count; it is at %llu\n",
-            (unsigned long long)cpu_icount(env->machine->cpu[0]));
-    return false;
-  }
   return true;
 }
 
 void cmd_replay_break(struct monitor_env *env, char *args, FILE *out) {
   uint64_t icount;
-  if (ahead(env, args, "replay_break", &icount, out))
+  if (!take_count(env, args, "replay_break", &icount, out))
+    return;
+  if (icount < cpu_icount(env->machine->cpu[0]))
+    fprintf(out, "Error: the replay has passed that count; it is at %llu\n",
+            (unsigned long long)cpu_icount(env->machine->cpu[0]));
+  else
     replay_set_break(env->machine->replay, icount);
 }
 
@@ -52,8 +53,13 @@ void cmd_replay_delete_break(struct monitor_env *env, char *args, FILE *out) {
 
 void cmd_replay_seek(struct monitor_env *env, char *args, FILE *out) {
   uint64_t icount;
-  if (!ahead(env, args, "replay_seek", &icount, out))
+  char error[512];
+  if (!take_count(env, args, "replay_seek", &icount, out))
     return;
+  if (replay_go_back(env->machine->replay, icount, error, sizeof error) < 0) {
+    fprintf(out, "Error: %s\n", error);
+    return;
+  }
   replay_set_break(env->machine->replay, icount);
   machine_continue(env->machine);
 }

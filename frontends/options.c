@@ -273,7 +273,7 @@ static const struct option_row rows[] = {
     {{"hdc", "FILE", "third hard disk"}, opt_hdc, true},
     {{"hdd", "FILE", "fourth hard disk"}, opt_hdd, true},
     {{"help", NULL, "this text"}, opt_help, true},
-    {{"icount", "shift=N|auto|on[,sleep=on][,rr=record|replay,rrfile=FILE]",
+    {{"icount", "shift=N|auto|on[,sleep=on][,rr=record|replay,rrfile=FILE[,rrsnapshot=SECONDS]]",
       "counted time: each instruction lasts 2^N ns; runs can be repeated exactly, recorded and replayed"},
      option_icount,
      false},

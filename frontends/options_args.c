@@ -182,6 +182,12 @@ static int icount_replay(struct option_parser *p, const char *key, const char *v
       return option_error(p, "-icount rr=%s: record or replay", value);
   } else if (!strcmp(key, "rrfile")) {
     o->rr_file = value;
+  } else if (!strcmp(key, "rrsnapshot")) {
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+    if (*end || end == value || n > 1000000)
+      return option_error(p, "-icount rrsnapshot=%s: guest seconds between snapshots", value);
+    o->rr_snapshot = (uint32_t)n;
   } else {
     return 0;
   }

@@ -88,6 +88,8 @@ int session_replay_begin(struct session *s) {
   else
     s->board.rtc_base = time_of_day(s);
   s->board.rtc_localtime = false;
+  if (o->rr == RR_RECORD)
+    replay_set_snapshots(s->replay, o->rr_snapshot);
   return 0;
 }
 

@@ -42,7 +42,7 @@ keys() {
 record() { # NAME option...
   name=$1
   shift
-  timeout 60 "$dragoman" -icount "on,rr=record,rrfile=$name.rr" -display none -serial "file:$name.serial" \
+  timeout 60 "$dragoman" -icount "on,rr=record,rrfile=$name.rr${more:-}" -display none -serial "file:$name.serial" \
     -monitor stdio "$@" >"$name.out" 2>errors
 }
 
@@ -95,6 +95,37 @@ head -c $(($(wc -c <killed.rr) - 5)) killed.rr >short.rr
 replay short && grep -q 'was cut off here' errors
 result "replay of half a record" $?
 
+# To a place near the end and back by snapshots: the same registers there, and the same end.
+more=,rrsnapshot=1
+{
+  keys
+  keys
+  echo quit
+} | record snaps
+more=
+replay snaps
+near=$(($(sed -n 's/.*end: \([0-9]*\) instr.*/\1/p' errors) - 200000))
+{
+  for place in $near $((near - 8000000)) $near; do
+    echo "replay_seek $place"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+      sleep 0.5
+      echo "info status"
+      tail -n 1 seek.out | grep -q paused && break
+    done
+    echo "info registers"
+  done
+  echo "replay_delete_break"
+  echo cont
+  sleep 30
+} | timeout 60 "$dragoman" -S -icount on,rr=replay,rrfile=snaps.rr -display none -serial null -monitor stdio >seek.out \
+  2>errors
+[ $? -eq 0 ] && grep -q 'as recorded, to the end' errors &&
+  [ "$(grep -a '^EAX=' seek.out | sed -n 1p)" = "$(grep -a '^EAX=' seek.out | sed -n 3p)" ] &&
+  [ "$(grep -ac '^EAX=' seek.out)" -eq 3 ] && ls snaps.rr.*.snap >/dev/null
+result "back and forth by snapshots" $?
+rm -f snaps.rr.*.snap
+
 # What does not fit.
 replay demo -m 64
 [ $? -eq 1 ] && grep -q 'recorded with m=128, now m=64' errors
@@ -123,6 +154,19 @@ printf '\220\364\353\375' | dd of=disk.img conv=notrunc 2>/dev/null
 replay disk -hda disk.img -boot c
 [ $? -eq 1 ] && grep -q 'the last checkpoint that agreed is at' errors
 result "another disk is noticed" $?
+
+# Two runs by their options or recordings, and where they part.
+"$dragoman" compare -accel-a interp demo.rr demo.rr >compared 2>errors && grep -q 'are the same' compared
+result "compare: the same" $?
+"$dragoman" compare -n 30000000 demo.rr resets.rr >compared 2>errors
+[ $? -eq 1 ] && grep -q '^first difference: .* after [0-9]*:' compared
+result "compare: different keys" $?
+"$dragoman" compare -n 3000000 "-icount on" "-icount on -vga cirrus" >compared 2>errors
+[ $? -eq 1 ] && grep -q '^first difference: ' compared
+result "compare: different machines" $?
+"$dragoman" compare demo.rr none.rr >compared 2>errors
+[ $? -eq 2 ] && grep -q 'no such recording' errors
+result "compare: no file" $?
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -45,7 +45,7 @@ for i in $(seq "${REPEAT:-3}"); do
   sed -n 's/.*{"name": "\(.*\)", "script".*"verdict": "\([a-z]*\)".*"guest_seconds": \([0-9.]*\), "instructions": \([0-9]*\), "screen_hash": "\([0-9a-f]*\)".*/\1|\2 \3 \4 \5/p' \
     "$work/run.json" >>"$work/all"
 done
-kill $busy
+[ -n "$busy" ] && kill $busy
 busy=
 sort "$work/all" | uniq -c | awk -v runs="${REPEAT:-3}" '
   {n = $1; sub(/^ *[0-9]+ /, ""); split($0, part, "|")

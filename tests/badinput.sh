@@ -71,7 +71,7 @@ refuse 'director' -cdrom directory
 refuse 'empty' -hda empty.img
 refuse 'defined twice' -hda disk.img -drive file=other.img,index=0
 refuse 'two drives' -hda disk.img -hdb disk.img
-refuse 'raw' -drive file=disk.img,format=qcow2
+refuse 'qcow2' -drive file=disk.img,format=qcow2
 ln disk.img same.img
 refuse 'in use\|locked\|another' -hda disk.img -hdb same.img
 rm same.img

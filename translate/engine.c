@@ -68,8 +68,8 @@ static void on_host_fault(int sig, siginfo_t *info, void *context) {
   const uint8_t *pc = (const uint8_t *)(uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
   bool inside = j && pc >= jit_to_rx(j, j->stubs_end) && pc < j->rx + j->size;
   bool expected = sig == SIGFPE || (sig == SIGSEGV && info->si_code == SI_KERNEL);
-  if (info->si_code <= 0) { /* not a fault: somebody has sent the signal. It would not come again: go where it does
-                             * (a filter of system calls may forbid to raise it) */
+  if (info->si_code <= 0) { /* not a fault: somebody has sent the signal. It would not come again: go where it
+                             * does (a filter of system calls may forbid to raise it) */
     signal(SIGSEGV, SIG_DFL);
     uc->uc_mcontext.gregs[REG_RIP] = 0;
     return;

@@ -86,9 +86,11 @@ static void add_option(lua_State *L, struct script *s, const char *name, const c
 
 /* "-m 16 -vga cirrus", or one word of a list. */
 static void add_words(lua_State *L, struct script *s, const char *text) {
-  char *copy = strdup(text), *rest = copy, *word;
+  size_t size = strlen(text) + 1;
+  char *copy = lua_newuserdatauv(L, size, 0), *rest = copy, *word; /* Lua's: an error leaves no leak */
   char name[32] = "";
-  while (copy && (word = strsep(&rest, " \t\n"))) {
+  memcpy(copy, text, size);
+  while ((word = strsep(&rest, " \t\n"))) {
     if (!*word)
       continue;
     if (name[0]) {
@@ -105,7 +107,7 @@ static void add_words(lua_State *L, struct script *s, const char *text) {
     else
       snprintf(name, sizeof name, "%s", plain);
   }
-  free(copy);
+  lua_pop(L, 1);
   if (name[0])
     script_error(L, "machine: -%s needs a value", name);
 }
